@@ -1,0 +1,52 @@
+"""The closed vocabularies of consent, request and decision, and their field types.
+
+One list per word class, shared by validation, the command line and the rules: a word that is not
+here is refused everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+PersonRole = Literal["source_identity", "target_body", "bystander"]
+Purpose = Literal[
+    "film_vfx",
+    "dubbing",
+    "advertising",
+    "satire_labelled",
+    "privacy_anonymise",
+    "research",
+    "illustration_of_research",
+    "personal",
+]
+Medium = Literal["image", "video"]
+Audience = Literal["internal", "public", "paid_ads"]
+Category = Literal["sexual", "nudity", "political", "defamation", "alcohol", "tobacco"]
+Mark = Literal["watermark", "c2pa", "label"]
+FaceMatch = Literal["match", "ambiguous", "mismatch"]
+
+REQUIRED_MARKS: frozenset[Mark] = frozenset({"watermark", "c2pa", "label"})
+"""What every release carries, in every territory; a product floor, not a setting."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+KeyHex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Pseudonym = Annotated[str, StringConstraints(pattern=r"^ps_[a-z2-7]{26}$")]
+Uuid = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Territory = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+UnixTime = Annotated[int, Field(ge=0, le=253_402_300_799)]  # up to the year 9999
+Text = Annotated[str, StringConstraints(min_length=1, max_length=400)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,80}$")]
+
+
+class Document(BaseModel):
+    """A boundary document: strict types, no unknown field, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

@@ -1,0 +1,388 @@
+"""The warrant: a signed, scoped, expiring permission for one swap, used once.
+
+`WarrantDesk.admit` is the only way to one: it decides, logs the decision, reserves a use of every
+consent and signs. `WarrantDesk.start` turns a warrant into an `ActiveWarrant`, the capability that
+every door (generator, watermark, signer, release) demands and re-checks. States move once:
+issued -> started -> released | aborted. Refused: a warrant that is forged, expired, spent, for
+other inputs, or whose people's consents have changed since.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import sqlalchemy as sa
+from pydantic import Field, ValidationError
+
+from policies.audit import AuditLog, Receipt
+from policies.canonical import canonical, digest, parse
+from policies.consent import ConsentBroken
+from policies.consents import ConsentBook, ConsentUnknown
+from policies.database import RESERVATION, WARRANT, Database
+from policies.decide import Decision, Refused, decide
+from policies.errors import BadSignature, Error, Malformed
+from policies.facts import Measured, PixelBox
+from policies.gather import gather_facts
+from policies.keys import PublicKey, SigningKey
+from policies.request import Request
+from policies.rules import POLICY_SHA256
+from policies.terms import (
+    Digest,
+    Document,
+    KeyId,
+    ModelName,
+    PersonRole,
+    RequestId,
+    Signature,
+    UnixTime,
+    Uuid,
+)
+
+WARRANT_SECONDS = 600
+"""An image is swapped in seconds; ten minutes leave room for a queue and little for theft."""
+
+State = Literal["issued", "started", "released", "aborted"]
+
+
+class WarrantInvalid(Error):
+    """The warrant does not permit this; `code` says which of its conditions failed."""
+
+    code: ClassVar[str] = "WARRANT-INVALID"
+
+    def __init__(self, message: str, *, code: str = "", mend: str = "") -> None:
+        super().__init__(message, mend=mend or "ask for a new warrant with a new request")
+        if code:
+            self.code = code  # type: ignore[misc]  # one class, several stable codes
+
+
+class WarrantPerson(Document):
+    """One depicted person: consent, role, face box and the consent's newest step."""
+
+    record_id: Uuid
+    role: PersonRole
+    box: PixelBox
+    consent_head: Digest
+
+
+class Warrant(Document):
+    """The signed document. Times are unix seconds; digests are SHA-256 hex."""
+
+    schema_: Literal["facewarrant/warrant/1"] = Field(alias="schema")
+    warrant_id: Uuid
+    request_id: RequestId
+    request_sha256: Digest
+    decision_id: Uuid
+    decision_sha256: Digest
+    decision_index: Annotated[int, Field(ge=0)]
+    log_origin: str
+    log_size: Annotated[int, Field(ge=1)]
+    source_sha256: Digest
+    target_sha256: Digest
+    people: Annotated[tuple[WarrantPerson, ...], Field(min_length=2, strict=False)]
+    models: Mapping[ModelName, Digest]
+    policy_sha256: Digest
+    not_before: UnixTime
+    expires_at: UnixTime
+    kid: KeyId
+    sig: Signature
+
+    def body(self) -> dict[str, Any]:
+        """Return what is signed: the document without its signature."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"sig"})
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes, signature included."""
+        return canonical(self.model_dump(mode="json", by_alias=True))
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the canonical warrant."""
+        return digest(self.model_dump(mode="json", by_alias=True))
+
+
+def read_warrant(data: bytes) -> Warrant:
+    """Parse canonical warrant bytes; raise Malformed for anything else."""
+    try:
+        return Warrant.model_validate_json(canonical(parse(data)))
+    except ValidationError as error:
+        raise Malformed("not a warrant") from error
+
+
+_GRANT = object()
+# Only this module can name it, so only WarrantDesk.start can make an ActiveWarrant.
+
+
+class ActiveWarrant:
+    """A started warrant: what a door demands, and asks again at every step.
+
+    It cannot be constructed, copied into another process or pickled; `WarrantDesk.start` makes it.
+    """
+
+    __slots__ = ("_desk", "document")
+
+    def __init__(self, grant: object, document: Warrant, desk: WarrantDesk) -> None:
+        if grant is not _GRANT:
+            raise WarrantInvalid(
+                "a warrant is started at the warrant desk, not constructed", code="WARRANT-REQUIRED"
+            )
+        self.document = document
+        self._desk = desk
+
+    def require(
+        self, *, source_sha256: str | None = None, target_sha256: str | None = None
+    ) -> None:
+        """Return if the warrant holds now, for these inputs where given; else raise WarrantInvalid.
+
+        Checks signature, window, policy, state `started`, every consent's newest step, and digests.
+        """
+        self._desk.check(self.document, state="started")
+        for name, given, named in (
+            ("source", source_sha256, self.document.source_sha256),
+            ("target", target_sha256, self.document.target_sha256),
+        ):
+            if given is not None and given != named:
+                raise WarrantInvalid(
+                    f"the warrant names another {name} picture", code="WARRANT-OTHER-INPUT"
+                )
+
+    def __reduce__(self) -> str:
+        raise WarrantInvalid("an active warrant cannot leave its process", code="WARRANT-REQUIRED")
+
+
+def require_active(value: object) -> ActiveWarrant:
+    """Return `value` if it is an ActiveWarrant; raise WarrantInvalid for anything else."""
+    if type(value) is not ActiveWarrant:
+        raise WarrantInvalid(
+            "this needs an active warrant",
+            code="WARRANT-REQUIRED",
+            mend="hand in the request at the warrant desk and start the warrant it issues",
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class WarrantDesk:
+    """Decides, issues, starts and ends warrants over one database."""
+
+    database: Database
+    log: AuditLog
+    consents: ConsentBook
+    key: SigningKey
+    clock: Callable[[], int]
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+
+    def admit(self, request: Request, measured: Measured) -> Warrant:
+        """Decide on a request, log the decision, and issue its warrant.
+
+        One transaction: facts, decision, log entry, reservation of one use per consent, warrant.
+        Raises Refused with every reason (the refusal is logged too), StoreUnavailable, and
+        ClockRollback when not even a refusal can be dated.
+        """
+        with self.database.transaction() as connection:
+            facts = gather_facts(
+                request, measured, book=self.consents, now=self.clock(), within=connection
+            )
+            decision = decide(
+                facts, request_sha256=request.sha256, decision_id=self.new_id(), now=self.clock()
+            )
+            receipt = self.log.append("decision", self._entry(request, decision), within=connection)
+            if decision.allow:
+                return self._issue(request, measured, decision, receipt, connection)
+        raise Refused(decision)
+
+    def start(self, warrant: Warrant) -> ActiveWarrant:
+        """Spend an issued warrant and return the capability; raise WarrantInvalid if it is not."""
+        self.check(warrant, state="issued")
+        self._move(warrant.warrant_id, "issued", "started")
+        return ActiveWarrant(_GRANT, warrant, self)
+
+    def finish(self, warrant: ActiveWarrant, release: Mapping[str, Any]) -> Receipt:
+        """Log the release and close the warrant, in one transaction, after a last check.
+
+        Raises WarrantInvalid when the warrant no longer holds: nothing has been released then.
+        """
+        document = require_active(warrant).document
+        with self.database.transaction() as connection:
+            self.check(document, state="started", within=connection)
+            self._move(document.warrant_id, "started", "released", within=connection)
+            content = {"warrant": document.warrant_id, **release}
+            return self.log.append("release", content, within=connection)
+
+    def abort(self, warrant: Warrant, reason: str) -> None:
+        """Close an issued or started warrant without a release and give its uses back.
+
+        Idempotent: a warrant that already ended stays as it is.
+        """
+        with self.database.transaction() as connection:
+            state = self._state(warrant.warrant_id, connection)
+            if state not in ("issued", "started"):
+                return
+            self._move(warrant.warrant_id, state, "aborted", within=connection)
+            connection.execute(
+                sa.delete(RESERVATION).where(RESERVATION.c.warrant_id == warrant.warrant_id)
+            )
+            content = {"warrant": warrant.warrant_id, "reason": reason[:200]}
+            self.log.append("abort", content, within=connection)
+
+    def abandoned(self, request_id: str) -> list[Warrant]:
+        """Return the warrants of a request that never ended: their process was killed."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(
+                sa.select(WARRANT.c.document).where(
+                    WARRANT.c.request_id == request_id,
+                    WARRANT.c.state.in_(("issued", "started")),
+                )
+            ).scalars()
+            return [read_warrant(row) for row in rows]
+
+    def state(self, warrant_id: str) -> State:
+        """Return where a warrant stands; raise WarrantInvalid for an unknown one."""
+        with self.database.transaction() as connection:
+            return self._state(warrant_id, connection)
+
+    def check(self, warrant: Warrant, *, state: State, within: sa.Connection | None = None) -> None:
+        """Return if the warrant is ours, in `state`, in time, and its consents are unchanged.
+
+        Raises WarrantInvalid with a code for the first condition that fails, and ClockRollback.
+        """
+        if within is None:
+            with self.database.transaction() as connection:
+                return self.check(warrant, state=state, within=connection)
+        now = self.clock()
+        self.log.refuse_rollback(now, within=within)
+        verify_warrant(warrant, key=self.key.public, now=now)
+        if (found := self._state(warrant.warrant_id, within)) != state:
+            raise WarrantInvalid(f"the warrant is {found}, not {state}", code="WARRANT-SPENT")
+        for person in warrant.people:
+            self._check_consent(person, within)
+        return None
+
+    def _check_consent(self, person: WarrantPerson, connection: sa.Connection) -> None:
+        try:
+            state = self.consents.read(person.record_id, within=connection).state
+        except (ConsentBroken, ConsentUnknown) as error:
+            raise WarrantInvalid(error.message, code="CONSENT-CHANGED") from error
+        if state.status != "confirmed" or state.head != person.consent_head:
+            raise WarrantInvalid(
+                f"the consent of the {person.role} is '{state.status}' now", code="CONSENT-CHANGED"
+            )
+
+    def _entry(self, request: Request, decision: Decision) -> dict[str, Any]:
+        return {
+            "request": request.sha256,
+            "decision": decision.sha256,
+            "allow": decision.allow,
+            "reasons": list(decision.codes),
+            "facts": decision.facts_sha256,
+            "policy": decision.policy_sha256,
+            "subjects": sorted(self.consents.commit(p.record_id) for p in request.people),
+        }
+
+    def _issue(
+        self,
+        request: Request,
+        measured: Measured,
+        decision: Decision,
+        receipt: Receipt,
+        connection: sa.Connection,
+    ) -> Warrant:
+        boxes = {(m.record_id, m.role): m.box for m in measured.people}
+        body = {
+            "schema": "facewarrant/warrant/1",
+            "warrant_id": self.new_id(),
+            "request_id": request.request_id,
+            "request_sha256": request.sha256,
+            "decision_id": decision.decision_id,
+            "decision_sha256": decision.sha256,
+            "decision_index": receipt.index,
+            "log_origin": self.log.origin,
+            "log_size": receipt.size,
+            "source_sha256": request.source_sha256,
+            "target_sha256": request.target_sha256,
+            "people": [
+                {
+                    "record_id": person.record_id,
+                    "role": person.role,
+                    "box": boxes[person.record_id, person.role],
+                    "consent_head": self.consents.read(
+                        person.record_id, within=connection
+                    ).state.head,
+                }
+                for person in request.people
+            ],
+            "models": dict(measured.models),
+            "policy_sha256": decision.policy_sha256,
+            "not_before": decision.evaluated_at,
+            "expires_at": decision.evaluated_at + WARRANT_SECONDS,
+            "kid": self.key.public.kid,
+        }
+        warrant = read_warrant(canonical(body | {"sig": self.key.sign("warrant", body)}))
+        connection.execute(
+            sa.insert(WARRANT),
+            {
+                "warrant_id": warrant.warrant_id,
+                "request_id": warrant.request_id,
+                "document": warrant.encode(),
+                "state": "issued",
+                "changed_at": decision.evaluated_at,
+            },
+        )
+        for record_id in sorted({person.record_id for person in request.people}):
+            _reserve(connection, record_id, warrant.warrant_id)
+        content = {"warrant": warrant.sha256, "decision": receipt.index}
+        self.log.append("warrant", content, within=connection)
+        return warrant
+
+    def _move(
+        self, warrant_id: str, old: State, new: State, *, within: sa.Connection | None = None
+    ) -> None:
+        if within is None:
+            with self.database.transaction() as connection:
+                return self._move(warrant_id, old, new, within=connection)
+        moved = within.execute(
+            sa.update(WARRANT)
+            .where(WARRANT.c.warrant_id == warrant_id, WARRANT.c.state == old)
+            .values(state=new, changed_at=self.clock())
+        )
+        if moved.rowcount != 1:
+            raise WarrantInvalid(f"the warrant is no longer {old}", code="WARRANT-SPENT")
+        return None
+
+    def _state(self, warrant_id: str, connection: sa.Connection) -> State:
+        found: State | None = connection.scalar(
+            sa.select(WARRANT.c.state).where(WARRANT.c.warrant_id == warrant_id)
+        )
+        if found is None:
+            raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
+        return found
+
+
+def verify_warrant(warrant: Warrant, *, key: PublicKey, now: int) -> None:
+    """Return if `key` signed the warrant, `now` is in its window, and its rules are ours.
+
+    Raises WarrantInvalid (WARRANT-FORGED, WARRANT-EXPIRED, WARRANT-OTHER-POLICY).
+    """
+    try:
+        key.verify("warrant", warrant.body(), warrant.sig)
+    except BadSignature as error:
+        raise WarrantInvalid(
+            "the warrant is not signed by the desk", code="WARRANT-FORGED"
+        ) from error
+    if not warrant.not_before <= now < warrant.expires_at:
+        raise WarrantInvalid("the warrant has expired", code="WARRANT-EXPIRED")
+    if warrant.policy_sha256 != POLICY_SHA256:
+        raise WarrantInvalid("the rules have changed since", code="WARRANT-OTHER-POLICY")
+
+
+def _reserve(connection: sa.Connection, record_id: str, warrant_id: str) -> None:
+    """Take the next use of a consent; the primary key is the second lock behind IMMEDIATE."""
+    last = connection.scalar(
+        sa.select(sa.func.max(RESERVATION.c.seq)).where(RESERVATION.c.record_id == record_id)
+    )
+    seq = 0 if last is None else int(last) + 1
+    connection.execute(
+        sa.insert(RESERVATION), {"record_id": record_id, "seq": seq, "warrant_id": warrant_id}
+    )
