@@ -14,13 +14,15 @@ from typing import Any, Literal, get_args
 import sqlalchemy as sa
 
 from policies import merkle
-from policies.canonical import canonical, parse
+from policies.canonical import canonical, parse, parse_object
 from policies.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from policies.database import ENTRY, NODE, Database
 from policies.errors import Error, Malformed
 from policies.keys import PublicKey, SigningKey
 
 EntryKind = Literal["consent_event", "decision", "warrant", "release", "abort"]
+
+_OWN_FIELDS = frozenset({"v", "kind", "at"})
 
 MAX_ENTRY_BYTES = 4096
 """Entries name digests, not data; anything longer is a mistake about what belongs in a log."""
@@ -93,15 +95,28 @@ class AuditLog:
                 return self.append(kind, content, within=connection)
         if kind not in get_args(EntryKind):
             raise Malformed(f"no log entry is of kind {kind!r}")
+        if taken := sorted(_OWN_FIELDS & content.keys()):
+            raise Malformed(f"a log entry's {', '.join(taken)} is set by the log alone")
         at = self._clock()
         self.refuse_rollback(at, within=within)
         data = canonical({"v": 1, "kind": kind, "at": at, **content})
         if len(data) > MAX_ENTRY_BYTES:
             raise Malformed(f"a log entry of {len(data)} bytes; at most {MAX_ENTRY_BYTES}")
         index = _size(within)
-        within.execute(sa.insert(ENTRY), {"i": index, "at": at, "data": data})
+        row = {"i": index, "at": at, "about": _about(content), "data": data}
+        within.execute(sa.insert(ENTRY), row)
         within.execute(sa.insert(NODE), _new_nodes(within, index, merkle.leaf_hash(data)))
         return Receipt(index=index, size=index + 1)
+
+    def newest(self, about: str, *, within: sa.Connection) -> dict[str, Any] | None:
+        """Return the newest entry about a consent's commitment or a warrant's id, if any."""
+        data = within.scalar(
+            sa.select(ENTRY.c.data)
+            .where(ENTRY.c.about == about)
+            .order_by(ENTRY.c.i.desc())
+            .limit(1)
+        )
+        return None if data is None else parse(data)
 
     def checkpoint(self) -> str:
         """Return the signed note of the log as it stands."""
@@ -136,24 +151,28 @@ class AuditLog:
             return [parse(data) for (data,) in rows]
 
     def check(self, kept: str | None = None) -> Checkpoint:
-        """Recompute the whole tree from its entries, trusting no stored node.
+        """Recompute the whole tree from its entries and compare every stored node and column.
 
         `kept` is a checkpoint from elsewhere: it alone shows a log that was cut or rewritten as a
         whole. Returns the recomputed head; raises LogTampered.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(sa.select(ENTRY.c.i, ENTRY.c.data).order_by(ENTRY.c.i)).all()
-            stored = self._head(connection)
+            rows = connection.execute(sa.select(ENTRY).order_by(ENTRY.c.i)).all()
+            stored = {key: value for key, value in connection.execute(sa.select(NODE))}
         if [row.i for row in rows] != list(range(len(rows))):
             raise LogTampered("an entry is missing from the log")
-        hashes = [merkle.leaf_hash(row.data) for row in rows]
-        if _root_of(hashes) != stored.root:
-            raise LogTampered("the log's entries do not lead to its root: an entry was changed")
+        tree = _tree([merkle.leaf_hash(row.data) for row in rows])
+        if tree != stored:
+            raise LogTampered("the log's entries do not lead to its tree: an entry was changed")
+        for row in rows:
+            entry = parse_object(row.data)
+            if (row.at, row.about) != (entry["at"], _about(entry)):
+                raise LogTampered(f"the columns of entry {row.i} are not what the entry says")
         if kept is not None:
             old = open_checkpoint(kept, origin=self._origin, key=self._key.public)
-            if old.size > len(hashes) or _root_of(hashes[: old.size]) != old.root:
+            if old.size > len(rows) or _root_of(tree, old.size) != old.root:
                 raise LogTampered(f"the log does not extend the kept checkpoint of {old.size}")
-        return stored
+        return Checkpoint(self._origin, len(rows), _root_of(tree, len(rows)))
 
     def _head(self, connection: sa.Connection) -> Checkpoint:
         size = _size(connection)
@@ -221,11 +240,24 @@ def _roots(connection: sa.Connection, ranges: Sequence[tuple[int, int]]) -> list
     return [merkle.fold([nodes[node] for node in cover]) for cover in covers]
 
 
-def _root_of(hashes: Sequence[bytes]) -> bytes:
-    if not hashes:
+def _about(content: Mapping[str, Any]) -> str | None:
+    """Return the consent or warrant whose newest step an entry is."""
+    about: str | None = content.get("subject", content.get("warrant"))
+    return about
+
+
+def _tree(hashes: Sequence[bytes]) -> dict[int, bytes]:
+    """Return every full subtree over the leaves, by the key it is stored under."""
+    tree: dict[int, bytes] = {}
+    level, row = 0, list(hashes)
+    while row:
+        tree |= {level << 56 | index: value for index, value in enumerate(row)}
+        row = [merkle.node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
+        level += 1
+    return tree
+
+
+def _root_of(tree: Mapping[int, bytes], size: int) -> bytes:
+    if size == 0:
         return merkle.EMPTY_ROOT
-    level = list(hashes)
-    while len(level) > 1:
-        pairs = [merkle.node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level = pairs + ([level[-1]] if len(level) % 2 else [])
-    return level[0]
+    return merkle.fold([tree[level << 56 | index] for level, index in merkle.cover(0, size)])

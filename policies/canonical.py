@@ -25,10 +25,15 @@ MAX_INTEGER = 2**53 - 1
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """Return the RFC 8785 bytes of a JSON object; raise Malformed for anything JSON cannot hold."""
+    """Return the RFC 8785 bytes of a JSON object.
+
+    Raises Malformed for floats and for anything JSON cannot hold.
+    """
     try:
-        return rfc8785.dumps(dict(value))
-    except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError) as error:
+        body = dict(value)
+        _refuse_floats(body)
+        return rfc8785.dumps(body)
+    except (ValueError, TypeError, RecursionError) as error:
         raise Malformed(f"not a canonical JSON document: {error}") from error
 
 
@@ -50,9 +55,7 @@ def parse(data: bytes, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]
 
     Raises Malformed for oversize, invalid, duplicate-keyed, floating or non-canonical input.
     """
-    if len(data) > max_bytes:
-        raise Malformed(f"the document has {len(data)} bytes; at most {max_bytes} are read")
-    value = parse_object(data)
+    value = parse_object(data, max_bytes=max_bytes)
     if canonical(value) != data:
         raise Malformed(
             "the document is not in canonical form",
@@ -61,8 +64,10 @@ def parse(data: bytes, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]
     return value
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_object(data: bytes, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
     """Read a JSON object written by a person: as strict as `parse`, but free in layout."""
+    if len(data) > max_bytes:
+        raise Malformed(f"the document has {len(data)} bytes; at most {max_bytes} are read")
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -83,6 +88,18 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("an object holds the same key twice")
     return found
+
+
+def _refuse_floats(value: object) -> None:
+    # The serializer writes 1.0 as 1: a float would turn into an integer between two readings.
+    if isinstance(value, float):
+        raise ValueError("floating point numbers are not signed")
+    if isinstance(value, dict):
+        for item in value.values():
+            _refuse_floats(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_floats(item)
 
 
 def _refuse_number(text: str) -> NoReturn:

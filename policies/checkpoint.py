@@ -78,6 +78,9 @@ def _read_root(text: str) -> bytes:
 
 def _decode(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Malformed("the checkpoint holds text that is not base64") from error
+    if base64.b64encode(data).decode() != text:  # the last digit has bits that nobody reads
+        raise Malformed("the checkpoint holds base64 that is not in canonical form")
+    return data

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -191,6 +191,9 @@ class ConsentEvent(Document):
     signatures: tuple[SignatureBlock, ...] = ()
 
 
+_Signed = TypeVar("_Signed", ConsentRecord, ConsentEvent)
+
+
 @dataclass(frozen=True, slots=True)
 class ConsentState:
     """What a consent is worth at a moment: status, since when, hash of its newest step."""
@@ -211,11 +214,13 @@ def encode(document: ConsentRecord | ConsentEvent) -> bytes:
     return canonical(document.model_dump(mode="json", by_alias=True))
 
 
-def sign(
-    document: ConsentRecord | ConsentEvent, *, by: Signer, key: SigningKey, at: int
-) -> ConsentRecord | ConsentEvent:
-    """Return the document with one more signature, made at unix time `at`."""
-    signature = key.sign(_kind(document), body(document))
+def sign(document: _Signed, *, by: Signer, key: SigningKey, at: int) -> _Signed:
+    """Return the document with one more signature, made at unix time `at`.
+
+    What is signed is the body and who signs when, so no part of a signature block can be edited.
+    """
+    claim = {"alg": "Ed25519", "at": at, "by": by, "kid": key.public.kid}
+    signature = key.sign(_kind(document), body(document) | {"signed": claim})
     block = SignatureBlock(by=by, alg="Ed25519", kid=key.public.kid, sig=signature, at=at)
     return document.model_copy(update={"signatures": (*document.signatures, block)})
 
@@ -223,22 +228,41 @@ def sign(
 def read_record(data: bytes) -> ConsentRecord:
     """Parse canonical record bytes; raise Malformed for anything else."""
     try:
-        return ConsentRecord.model_validate_json(canonical(parse(data)))
+        record = ConsentRecord.model_validate_json(canonical(parse(data)))
     except ValidationError as error:
         raise Malformed(f"not a consent record: {_first(error)}") from error
+    return _complete(record, data)
 
 
 def read_event(data: bytes) -> ConsentEvent:
     """Parse canonical event bytes; raise Malformed for anything else."""
     try:
-        return ConsentEvent.model_validate_json(canonical(parse(data)))
+        event = ConsentEvent.model_validate_json(canonical(parse(data)))
     except ValidationError as error:
         raise Malformed(f"not a consent event: {_first(error)}") from error
+    return _complete(event, data)
+
+
+def _complete(document: _Signed, data: bytes) -> _Signed:
+    # A default that is left out would give one signed document two byte forms.
+    if encode(document) != data:
+        raise Malformed(
+            "the document leaves out a field", mend="write every field, also empty ones"
+        )
+    return document
+
+
+def make_event(**fields: Any) -> ConsentEvent:
+    """Return an event that nobody has signed yet; raise Malformed naming the first wrong field."""
+    unsigned = {"schema": "facewarrant/consent-event/1", "signatures": [], **fields}
+    return read_event(canonical(unsigned))
 
 
 def verify_record(record: ConsentRecord, *, controllers: Sequence[PublicKey]) -> None:
     """Return if subject and a known controller both signed; raise ConsentBroken otherwise."""
     subject = _subject_key(record)
+    if subject in controllers:
+        raise ConsentBroken("the controller's key signs as the subject: nobody consented")
     _verify_signatures(record, frozenset(get_args(Signer)), subject, controllers)
 
 
@@ -292,11 +316,14 @@ def _verify_signatures(
     known: dict[Signer, Sequence[PublicKey]] = {"subject": (subject,), "controller": controllers}
     found: set[Signer] = set()
     for block in document.signatures:
+        if block.by in found:
+            raise ConsentBroken(f"signed twice as {block.by}")
         key = next((k for k in known[block.by] if k.kid == block.kid), None)
         if key is None:
             raise ConsentBroken(f"signed as {block.by} by an unknown key {block.kid}")
+        claim = block.model_dump(mode="json", exclude={"sig"})
         try:
-            key.verify(_kind(document), body(document), block.sig)
+            key.verify(_kind(document), body(document) | {"signed": claim}, block.sig)
         except BadSignature as error:
             raise ConsentBroken(f"the {block.by}'s signature does not verify") from error
         found.add(block.by)

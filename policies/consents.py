@@ -21,6 +21,7 @@ from policies.consent import (
     Signer,
     encode,
     fold,
+    make_event,
     read_event,
     read_record,
     sign,
@@ -28,7 +29,7 @@ from policies.consent import (
 )
 from policies.database import CONSENT, CONSENT_EVENT, TEMPLATE, Database
 from policies.digest import sha256_hex
-from policies.errors import Error
+from policies.errors import Error, Malformed
 from policies.keys import CommitmentKey, PublicKey, SigningKey
 from policies.vault import SealedTemplate, Vault
 
@@ -97,18 +98,11 @@ class ConsentBook:
         with self.database.transaction() as connection:
             record, events = self._load(connection, record_id)
             state = fold(record, events, controllers=self.controllers, now=now)
-            event: ConsentEvent | ConsentRecord = ConsentEvent(
-                schema="facewarrant/consent-event/1",
-                record_id=record_id,
-                seq=len(events),
-                prev=state.head,
-                kind=kind,
-                at=now,
-                reason=reason,
-            )
+            step = {"seq": len(events), "prev": state.head, "kind": kind, "at": now}
+            event = make_event(record_id=record_id, reason=reason, **step)
             for by, key in keys.items():
                 event = sign(event, by=by, key=key, at=now)
-            return self._store(connection, record, [*events, read_event(encode(event))], now=now)
+            return self._store(connection, record, [*events, event], now=now)
 
     def read(self, record_id: str, *, within: sa.Connection | None = None) -> Consent:
         """Return a record and its state now; raise ConsentUnknown or ConsentBroken."""
@@ -119,7 +113,7 @@ class ConsentBook:
         return Consent(record, fold(record, events, controllers=self.controllers, now=self.clock()))
 
     def history(self, record_id: str) -> tuple[ConsentEvent, ...]:
-        """Return the events of a consent, oldest first; raise ConsentUnknown."""
+        """Return the events of a consent, oldest first; raise ConsentUnknown or ConsentBroken."""
         with self.database.transaction() as connection:
             return tuple(self._load(connection, record_id)[1])
 
@@ -176,10 +170,17 @@ class ConsentBook:
             .where(CONSENT_EVENT.c.record_id == record_id)
             .order_by(CONSENT_EVENT.c.seq)
         ).scalars()
-        record = read_record(document)
+        try:
+            record, events = read_record(document), [read_event(row) for row in rows]
+            newest = self.log.newest(self.commit(record_id), within=connection) or {}
+        except Malformed as error:
+            raise ConsentBroken(f"what is stored is not a consent: {error.message}") from error
         if record.record_id != record_id:
             raise ConsentBroken("the stored record carries another id")
-        return record, [read_event(row) for row in rows]
+        # A withdrawal cut off the chain leaves a valid chain; the log still names the lost step.
+        if newest.get("head") != (sha256_hex(encode(events[-1])) if events else None):
+            raise ConsentBroken("the consent's newest event is not the one in the log")
+        return record, events
 
     def _store(
         self,

@@ -8,6 +8,7 @@ it let 50 of 50 threads through `max_uses = 1`; measured).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,6 +62,8 @@ ENTRY = sa.Table(
     METADATA,
     sa.Column("i", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    # Whose newest step this is: the commitment of a consent, or the id of an ended warrant.
+    sa.Column("about", sa.String(64), nullable=True, index=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 NODE = sa.Table(
@@ -72,7 +75,15 @@ NODE = sa.Table(
     sa.Column("hash", sa.LargeBinary, nullable=False),
 )
 
-_APPEND_ONLY = (("log_entry", "i"), ("log_node", "key"), ("consent", "record_id"))
+BUSY_SECONDS = 5
+"""How long a transaction waits for the one before it, on SQLite."""
+
+_APPEND_ONLY = (
+    ("log_entry", "i = new.i"),
+    ("log_node", "key = new.key"),
+    ("consent", "record_id = new.record_id"),
+    ("consent_event", "record_id = new.record_id and seq = new.seq"),
+)
 
 
 class Database:
@@ -89,6 +100,8 @@ class Database:
             if memory
             else {}
         )
+        # In memory all threads share one connection; they have to take turns as on a file.
+        self._turn = threading.Lock() if memory else None
         try:
             self._engine = sa.create_engine(url, **options)
             if self._engine.dialect.name == "sqlite":
@@ -98,7 +111,7 @@ class Database:
                 METADATA.create_all(connection)
                 if self._engine.dialect.name == "sqlite":
                     _guard_append_only(connection)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ImportError) as error:
             raise _unavailable(error) from error
 
     @contextmanager
@@ -107,11 +120,17 @@ class Database:
 
         Raises StoreUnavailable for database errors; other exceptions pass through after rollback.
         """
+        if self._turn and not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise StoreUnavailable("the database is locked", mend="run the request again")
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OverflowError, UnicodeEncodeError) as error:
+            # The last two: a number or text that the driver cannot hand to the database.
             raise _unavailable(error) from error
+        finally:
+            if self._turn:
+                self._turn.release()
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -122,7 +141,8 @@ def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _record:
     # The driver must not begin transactions itself, or BEGIN IMMEDIATE comes too late.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on", "busy_timeout=5000"):
+    busy = f"busy_timeout={BUSY_SECONDS * 1000}"
+    for pragma in (busy, "journal_mode=wal", "synchronous=full", "foreign_keys=on"):
         cursor.execute(f"pragma {pragma}")
     cursor.close()
 
@@ -136,7 +156,7 @@ def _guard_append_only(connection: sa.Connection) -> None:
 
     The insert guard matters: INSERT OR REPLACE deletes the old row without firing a delete trigger.
     """
-    for table, key in _APPEND_ONLY:
+    for table, same in _APPEND_ONLY:
         for operation in ("update", "delete"):
             connection.exec_driver_sql(
                 f"create trigger if not exists {table}_{operation} before {operation} on {table} "
@@ -144,12 +164,12 @@ def _guard_append_only(connection: sa.Connection) -> None:
             )
         connection.exec_driver_sql(
             f"create trigger if not exists {table}_insert before insert on {table} when exists "  # noqa: S608
-            f"(select 1 from {table} where {key} = new.{key}) "
+            f"(select 1 from {table} where {same}) "
             "begin select raise(abort, 'append-only'); end"
         )
 
 
-def _unavailable(error: SQLAlchemyError) -> StoreUnavailable:
+def _unavailable(error: Exception) -> StoreUnavailable:
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     return StoreUnavailable(
         f"the database refused: {cause}",

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from policies.canonical import canonical, digest
 from policies.errors import Malformed
+from policies.request import Request
 from policies.terms import (
     Audience,
     Category,
@@ -60,6 +61,27 @@ class Measured(Document):
     people: Annotated[tuple[MeasuredPerson, ...], Field(strict=False)]
     models: Mapping[ModelName, Digest]
     identity_model_sha256: Digest
+
+
+def assume_best(request: Request, *, identity_model_sha256: str) -> Measured:
+    """Return the measurement that speaks best for a request: everyone alone, found and matched."""
+    people = tuple(
+        MeasuredPerson(
+            record_id=p.record_id, role=p.role, match="match", distance_milli=0, box=(0, 0, 1, 1)
+        )
+        for p in request.people
+    )
+    shown = sum(p.role != "source_identity" for p in request.people)
+    return Measured(
+        source_sha256=request.source_sha256,
+        target_sha256=request.target_sha256,
+        source_faces=1,
+        target_faces=shown,
+        target_faces_resolved=shown,
+        people=people,
+        models={},
+        identity_model_sha256=identity_model_sha256,
+    )
 
 
 class ConsentFacts(Document):

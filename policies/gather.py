@@ -30,7 +30,8 @@ def gather_facts(
 ) -> dict[str, Any]:
     """Return the JSON-like mapping of `Facts` for a request, read inside one transaction."""
     consents = [_read(book, person, within) for person in request.people]
-    matches = {(m.record_id, m.role): m.match for m in measured.people}
+    # A match without a place is none: the swap must know which face was meant.
+    matches = {(m.record_id, m.role): m.match if m.box else "mismatch" for m in measured.people}
     named = {(person.record_id, person.role) for person in request.people}
     pids = {c.record.subject.pid for c in consents if isinstance(c, Consent)}
     pictures = (measured.source_sha256, measured.target_sha256)

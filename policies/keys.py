@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -27,6 +28,10 @@ _P = 2**255 - 19
 _Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 # y coordinates of the eight points of small order on edwards25519: 0, 1, -1 and +-y8.
 _SMALL_ORDER_Y = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
+
+# bytes.fromhex also takes capitals and spaces; one key or signature has one spelling here.
+_KEY_HEX = re.compile(r"[0-9a-f]{64}")
+_SIGNATURE_HEX = re.compile(r"[0-9a-f]{128}")
 
 
 def refuse_small_order(raw: bytes) -> None:
@@ -52,11 +57,10 @@ class PublicKey:
 
     @classmethod
     def from_hex(cls, text: str) -> PublicKey:
-        """Read 64 hex digits; raise BadSignature for anything else."""
-        try:
-            return cls(bytes.fromhex(text))
-        except ValueError as error:
-            raise BadSignature("a public key is written as 64 hex digits") from error
+        """Read 64 lower-case hex digits; raise BadSignature for anything else."""
+        if not _KEY_HEX.fullmatch(text):
+            raise BadSignature("a public key is written as 64 lower-case hex digits")
+        return cls(bytes.fromhex(text))
 
     @property
     def hex(self) -> str:
@@ -74,6 +78,8 @@ class PublicKey:
 
     def verify_bytes(self, message: bytes, signature: str) -> None:
         """The same over bytes that are already domain-separated."""
+        if not _SIGNATURE_HEX.fullmatch(signature):
+            raise BadSignature("a signature is written as 128 lower-case hex digits")
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(bytes.fromhex(signature), message)
         except (InvalidSignature, ValueError) as error:
@@ -93,7 +99,9 @@ class SigningKey:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> SigningKey:
-        """Make the key of a 32-byte seed (RFC 8032); for golden vectors."""
+        """Make the key of a 32-byte seed (RFC 8032), for golden vectors; else BadSignature."""
+        if len(seed) != 32:
+            raise BadSignature(f"the seed of an Ed25519 key has 32 bytes, this one {len(seed)}")
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod
@@ -101,7 +109,7 @@ class SigningKey:
         """Read an unencrypted PKCS#8 PEM file; raise BadSignature when it is no Ed25519 key."""
         try:
             key = serialization.load_pem_private_key(data, password=None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise BadSignature("the key file is not an unencrypted PKCS#8 PEM file") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise BadSignature("the key file does not hold an Ed25519 key")

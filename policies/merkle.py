@@ -48,7 +48,12 @@ def cover(low: int, high: int) -> list[tuple[int, int]]:
 
 
 def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
-    """Return the leaf ranges whose roots prove that leaf `index` is in a tree of `size`."""
+    """Return the leaf ranges whose roots prove that leaf `index` is in a tree of `size`.
+
+    Raises ProofInvalid where there is no such leaf.
+    """
+    if not 0 <= index < size:
+        raise ProofInvalid(f"entry {index} cannot be in a log of {size}")
     ranges, low, high = [], 0, size
     while high - low > 1:
         split = low + _largest_power_below(high - low)
@@ -62,7 +67,12 @@ def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
 
 
 def consistency_ranges(old: int, new: int) -> list[tuple[int, int]]:
-    """Return the leaf ranges whose roots prove that a tree of `new` extends one of `old`."""
+    """Return the leaf ranges whose roots prove that a tree of `new` extends one of `old`.
+
+    Raises ProofInvalid where there is no such proof.
+    """
+    if not 0 < old <= new:
+        raise ProofInvalid(f"a log of {new} cannot extend one of {old}")
     ranges: list[tuple[int, int]] = []
     low, high, whole = 0, new, True
     while old != high:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from policies.canonical import digest
+from policies.canonical import canonical, digest
 from policies.errors import Malformed
 from policies.terms import (
     Audience,
@@ -70,7 +70,7 @@ class Request(Document):
 def make_request(**fields: Any) -> Request:
     """Build a request from JSON-like fields; raise Malformed naming the first wrong field."""
     try:
-        return Request.model_validate({"schema": "facewarrant/request/1", **fields}, strict=False)
+        return Request.model_validate_json(canonical({"schema": "facewarrant/request/1", **fields}))
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in detail["loc"]) or "request"

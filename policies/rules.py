@@ -77,6 +77,15 @@ def _whole(
     return broken_by
 
 
+def _shown(facts: Facts) -> int:
+    return sum(person.role != "source_identity" for person in facts.people)
+
+
+def _one_of_each(facts: Facts) -> bool:
+    roles = [person.role for person in facts.people]
+    return roles.count("source_identity") == 1 == roles.count("target_body")
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "CLOCK-ROLLBACK",
@@ -101,7 +110,7 @@ RULES: tuple[Rule, ...] = (
         ("FLOOR",),
         "Name every depicted person once, with the consent they gave for that role.",
         _whole(
-            lambda f: f.people_match and len(f.people) >= 2,
+            lambda f: f.people_match and _one_of_each(f),
             lambda f: "The measured people are not exactly the ones the request names.",
         ),
     ),
@@ -119,10 +128,10 @@ RULES: tuple[Rule, ...] = (
         ("FLOOR", "GDPR-6-7-9", "CN-DS"),
         "Get the signed consent of everyone shown (name them as bystander), or crop them out.",
         _whole(
-            lambda f: 0 < f.target_faces == f.target_faces_resolved,
+            lambda f: 0 < f.target_faces == f.target_faces_resolved == _shown(f),
             lambda f: (
-                f"The target picture shows {f.target_faces} face(s); "
-                f"{f.target_faces_resolved} of them matched a consent named in the request."
+                f"The target picture shows {f.target_faces} face(s), {f.target_faces_resolved} of "
+                f"them matched a consent; the request names {_shown(f)} people in it."
             ),
         ),
     ),

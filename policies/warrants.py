@@ -12,104 +12,30 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 import sqlalchemy as sa
-from pydantic import Field, ValidationError
 
 from policies.audit import AuditLog, Receipt
-from policies.canonical import canonical, digest, parse
+from policies.canonical import canonical
 from policies.consent import ConsentBroken
 from policies.consents import ConsentBook, ConsentUnknown
 from policies.database import RESERVATION, WARRANT, Database
 from policies.decide import Decision, Refused, decide
-from policies.errors import BadSignature, Error, Malformed
-from policies.facts import Measured, PixelBox
+from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
-from policies.keys import PublicKey, SigningKey
+from policies.keys import SigningKey
 from policies.request import Request
-from policies.rules import POLICY_SHA256
-from policies.terms import (
-    Digest,
-    Document,
-    KeyId,
-    ModelName,
-    PersonRole,
-    RequestId,
-    Signature,
-    UnixTime,
-    Uuid,
+from policies.warrant import (
+    WARRANT_SECONDS,
+    State,
+    Warrant,
+    WarrantInvalid,
+    WarrantPerson,
+    read_warrant,
+    verify_issuer,
+    verify_warrant,
 )
-
-WARRANT_SECONDS = 600
-"""An image is swapped in seconds; ten minutes leave room for a queue and little for theft."""
-
-State = Literal["issued", "started", "released", "aborted"]
-
-
-class WarrantInvalid(Error):
-    """The warrant does not permit this; `code` says which of its conditions failed."""
-
-    code: ClassVar[str] = "WARRANT-INVALID"
-
-    def __init__(self, message: str, *, code: str = "", mend: str = "") -> None:
-        super().__init__(message, mend=mend or "ask for a new warrant with a new request")
-        if code:
-            self.code = code  # type: ignore[misc]  # one class, several stable codes
-
-
-class WarrantPerson(Document):
-    """One depicted person: consent, role, face box and the consent's newest step."""
-
-    record_id: Uuid
-    role: PersonRole
-    box: PixelBox
-    consent_head: Digest
-
-
-class Warrant(Document):
-    """The signed document. Times are unix seconds; digests are SHA-256 hex."""
-
-    schema_: Literal["facewarrant/warrant/1"] = Field(alias="schema")
-    warrant_id: Uuid
-    request_id: RequestId
-    request_sha256: Digest
-    decision_id: Uuid
-    decision_sha256: Digest
-    decision_index: Annotated[int, Field(ge=0)]
-    log_origin: str
-    log_size: Annotated[int, Field(ge=1)]
-    source_sha256: Digest
-    target_sha256: Digest
-    people: Annotated[tuple[WarrantPerson, ...], Field(min_length=2, strict=False)]
-    models: Mapping[ModelName, Digest]
-    policy_sha256: Digest
-    not_before: UnixTime
-    expires_at: UnixTime
-    kid: KeyId
-    sig: Signature
-
-    def body(self) -> dict[str, Any]:
-        """Return what is signed: the document without its signature."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"sig"})
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes, signature included."""
-        return canonical(self.model_dump(mode="json", by_alias=True))
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the canonical warrant."""
-        return digest(self.model_dump(mode="json", by_alias=True))
-
-
-def read_warrant(data: bytes) -> Warrant:
-    """Parse canonical warrant bytes; raise Malformed for anything else."""
-    try:
-        return Warrant.model_validate_json(canonical(parse(data)))
-    except ValidationError as error:
-        raise Malformed("not a warrant") from error
-
 
 _GRANT = object()
 # Only this module can name it, so only WarrantDesk.start can make an ActiveWarrant.
@@ -122,14 +48,16 @@ class ActiveWarrant:
     """
 
     __slots__ = ("_desk", "document")
+    document: Warrant
+    _desk: WarrantDesk
 
     def __init__(self, grant: object, document: Warrant, desk: WarrantDesk) -> None:
         if grant is not _GRANT:
             raise WarrantInvalid(
                 "a warrant is started at the warrant desk, not constructed", code="WARRANT-REQUIRED"
             )
-        self.document = document
-        self._desk = desk
+        object.__setattr__(self, "document", document)
+        object.__setattr__(self, "_desk", desk)
 
     def require(
         self, *, source_sha256: str | None = None, target_sha256: str | None = None
@@ -148,13 +76,19 @@ class ActiveWarrant:
                     f"the warrant names another {name} picture", code="WARRANT-OTHER-INPUT"
                 )
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise WarrantInvalid("an active warrant cannot be changed", code="WARRANT-REQUIRED")
+
+    def __delattr__(self, name: str) -> None:
+        raise WarrantInvalid("an active warrant cannot be changed", code="WARRANT-REQUIRED")
+
     def __reduce__(self) -> str:
         raise WarrantInvalid("an active warrant cannot leave its process", code="WARRANT-REQUIRED")
 
 
 def require_active(value: object) -> ActiveWarrant:
     """Return `value` if it is an ActiveWarrant; raise WarrantInvalid for anything else."""
-    if type(value) is not ActiveWarrant:
+    if type(value) is not ActiveWarrant or not hasattr(value, "document"):
         raise WarrantInvalid(
             "this needs an active warrant",
             code="WARRANT-REQUIRED",
@@ -182,34 +116,49 @@ class WarrantDesk:
         ClockRollback when not even a refusal can be dated.
         """
         with self.database.transaction() as connection:
-            facts = gather_facts(
-                request, measured, book=self.consents, now=self.clock(), within=connection
-            )
-            decision = decide(
-                facts, request_sha256=request.sha256, decision_id=self.new_id(), now=self.clock()
-            )
-            receipt = self.log.append("decision", self._entry(request, decision), within=connection)
-            if decision.allow:
+            decision, receipt = self._decide(request, measured, connection)
+            if decision.allow and receipt is not None:
                 return self._issue(request, measured, decision, receipt, connection)
         raise Refused(decision)
 
+    def precheck(self, request: Request, *, identity_model_sha256: str) -> None:
+        """Refuse what no picture could save, before a single byte of it is decoded.
+
+        Decides with measurements at their best; passing promises nothing. Raises Refused (logged).
+        """
+        best = assume_best(request, identity_model_sha256=identity_model_sha256)
+        with self.database.transaction() as connection:
+            decision, _ = self._decide(request, best, connection, only_refusals=True)
+        if not decision.allow:
+            raise Refused(decision)
+
     def start(self, warrant: Warrant) -> ActiveWarrant:
         """Spend an issued warrant and return the capability; raise WarrantInvalid if it is not."""
-        self.check(warrant, state="issued")
-        self._move(warrant.warrant_id, "issued", "started")
+        with self.database.transaction() as connection:
+            self.check(warrant, state="issued", within=connection)
+            self._move(warrant.warrant_id, "issued", "started", within=connection)
         return ActiveWarrant(_GRANT, warrant, self)
 
-    def finish(self, warrant: ActiveWarrant, release: Mapping[str, Any]) -> Receipt:
-        """Log the release and close the warrant, in one transaction, after a last check.
+    def finish(
+        self,
+        warrant: ActiveWarrant,
+        release: Mapping[str, Any],
+        *,
+        record: Callable[[sa.Connection, Receipt], None],
+    ) -> Receipt:
+        """Log the release, `record` it and close the warrant, after a last check.
 
-        Raises WarrantInvalid when the warrant no longer holds: nothing has been released then.
+        One transaction: all of it or nothing. Raises WarrantInvalid when the warrant no longer
+        holds: nothing has been released then.
         """
         document = require_active(warrant).document
         with self.database.transaction() as connection:
             self.check(document, state="started", within=connection)
             self._move(document.warrant_id, "started", "released", within=connection)
-            content = {"warrant": document.warrant_id, **release}
-            return self.log.append("release", content, within=connection)
+            content = {**release, "warrant": document.warrant_id}
+            receipt = self.log.append("release", content, within=connection)
+            record(connection, receipt)
+            return receipt
 
     def abort(self, warrant: Warrant, reason: str) -> None:
         """Close an issued or started warrant without a release and give its uses back.
@@ -224,8 +173,33 @@ class WarrantDesk:
             connection.execute(
                 sa.delete(RESERVATION).where(RESERVATION.c.warrant_id == warrant.warrant_id)
             )
-            content = {"warrant": warrant.warrant_id, "reason": reason[:200]}
+            # A file name that is not text must not keep a warrant from being closed.
+            told = reason[:200].encode(errors="backslashreplace").decode()
+            content = {"warrant": warrant.warrant_id, "reason": told}
             self.log.append("abort", content, within=connection)
+
+    def recheck(self, warrant_id: str, request: Request) -> None:
+        """Return if a release may be handed out again: same request, consents unchanged.
+
+        Raises WarrantInvalid (REQUEST-ID-REUSED, CONSENT-CHANGED, WARRANT-UNKNOWN).
+        """
+        with self.database.transaction() as connection:
+            document = connection.scalar(
+                sa.select(WARRANT.c.document).where(WARRANT.c.warrant_id == warrant_id)
+            )
+            if document is None:
+                raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
+            self.log.refuse_rollback(self.clock(), within=connection)
+            warrant = read_warrant(document)
+            verify_issuer(warrant, key=self.key.public)
+            if warrant.warrant_id != warrant_id or warrant.request_sha256 != request.sha256:
+                raise WarrantInvalid(
+                    "another request was released under this id",
+                    code="REQUEST-ID-REUSED",
+                    mend="give every request an id of its own",
+                )
+            for person in warrant.people:
+                self._check_consent(person, connection)
 
     def abandoned(self, request_id: str) -> list[Warrant]:
         """Return the warrants of a request that never ended: their process was killed."""
@@ -256,6 +230,9 @@ class WarrantDesk:
         verify_warrant(warrant, key=self.key.public, now=now)
         if (found := self._state(warrant.warrant_id, within)) != state:
             raise WarrantInvalid(f"the warrant is {found}, not {state}", code="WARRANT-SPENT")
+        # The state column is not signed; the log also knows which warrants have ended.
+        if self.log.newest(warrant.warrant_id, within=within) is not None:
+            raise WarrantInvalid("the log says the warrant has ended", code="WARRANT-SPENT")
         for person in warrant.people:
             self._check_consent(person, within)
         return None
@@ -269,6 +246,23 @@ class WarrantDesk:
             raise WarrantInvalid(
                 f"the consent of the {person.role} is '{state.status}' now", code="CONSENT-CHANGED"
             )
+
+    def _decide(
+        self,
+        request: Request,
+        measured: Measured,
+        connection: sa.Connection,
+        *,
+        only_refusals: bool = False,
+    ) -> tuple[Decision, Receipt | None]:
+        """Gather, decide and log; a passed precheck is not logged, it decided nothing."""
+        now = self.clock()
+        facts = gather_facts(request, measured, book=self.consents, now=now, within=connection)
+        decision = decide(facts, request_sha256=request.sha256, decision_id=self.new_id(), now=now)
+        if decision.allow and only_refusals:
+            return decision, None
+        entry = self._entry(request, decision)
+        return decision, self.log.append("decision", entry, within=connection)
 
     def _entry(self, request: Request, decision: Decision) -> dict[str, Any]:
         return {
@@ -336,12 +330,7 @@ class WarrantDesk:
         self.log.append("warrant", content, within=connection)
         return warrant
 
-    def _move(
-        self, warrant_id: str, old: State, new: State, *, within: sa.Connection | None = None
-    ) -> None:
-        if within is None:
-            with self.database.transaction() as connection:
-                return self._move(warrant_id, old, new, within=connection)
+    def _move(self, warrant_id: str, old: State, new: State, *, within: sa.Connection) -> None:
         moved = within.execute(
             sa.update(WARRANT)
             .where(WARRANT.c.warrant_id == warrant_id, WARRANT.c.state == old)
@@ -349,7 +338,6 @@ class WarrantDesk:
         )
         if moved.rowcount != 1:
             raise WarrantInvalid(f"the warrant is no longer {old}", code="WARRANT-SPENT")
-        return None
 
     def _state(self, warrant_id: str, connection: sa.Connection) -> State:
         found: State | None = connection.scalar(
@@ -358,23 +346,6 @@ class WarrantDesk:
         if found is None:
             raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
         return found
-
-
-def verify_warrant(warrant: Warrant, *, key: PublicKey, now: int) -> None:
-    """Return if `key` signed the warrant, `now` is in its window, and its rules are ours.
-
-    Raises WarrantInvalid (WARRANT-FORGED, WARRANT-EXPIRED, WARRANT-OTHER-POLICY).
-    """
-    try:
-        key.verify("warrant", warrant.body(), warrant.sig)
-    except BadSignature as error:
-        raise WarrantInvalid(
-            "the warrant is not signed by the desk", code="WARRANT-FORGED"
-        ) from error
-    if not warrant.not_before <= now < warrant.expires_at:
-        raise WarrantInvalid("the warrant has expired", code="WARRANT-EXPIRED")
-    if warrant.policy_sha256 != POLICY_SHA256:
-        raise WarrantInvalid("the rules have changed since", code="WARRANT-OTHER-POLICY")
 
 
 def _reserve(connection: sa.Connection, record_id: str, warrant_id: str) -> None:

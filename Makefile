@@ -1,0 +1,48 @@
+# FaceWarrant: two commands for a newcomer are `make demo` and `make test`; see `make help`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# CPU wheels of torch: on a machine without a GPU set PIP_EXTRA_INDEX_URL to PyTorch's CPU index.
+TORCH  := torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format coverage docs clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(STAMP)  ## create .venv and install the pinned set (demo and test do it by themselves)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "==> creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> installing $(TORCH) (1 of 2; the largest download)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) -c constraints.txt
+	@echo "==> installing FaceWarrant and its pinned dependencies (2 of 2; about a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@$(BIN)/facewarrant doctor
+	@touch $@
+
+demo: $(STAMP)  ## one consented face swap, released, verified, tampered with, withdrawn
+	@$(BIN)/facewarrant demo
+
+test: $(STAMP)  ## run the tests, with branch coverage of policies and provenance
+	@echo "==> tests (pictures of ../shared are used where present)"
+	@$(BIN)/pytest --cov --cov-report=term
+
+check: $(STAMP)  ## format, lint, types and import contracts
+	@echo "==> ruff format"; $(BIN)/ruff format --check --quiet .
+	@echo "==> ruff check";  $(BIN)/ruff check --quiet .
+	@echo "==> mypy --strict"; $(BIN)/mypy
+	@echo "==> import contracts"; $(BIN)/lint-imports --no-cache
+	@echo "==> check passed"
+
+format: $(STAMP)  ## write the format and the lint fixes that are safe
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## rewrite the generated parts of README and docs
+	@$(BIN)/python -m pipelines.docs
+
+clean:  ## remove .venv, caches and the demo's output
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .coverage

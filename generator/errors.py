@@ -1,0 +1,68 @@
+"""Everything the generator refuses: one class per reason, each with a stable code.
+
+The family hangs under `policies.errors.Error`, so that one `except Error` in a command line or a
+batch turns every refusal into a result. Errors of onnxruntime, onnx, OpenCV and insightface are
+translated into these at the module that touches the library.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from policies.errors import Error
+
+
+class FaceError(Error):
+    """Something about a face, a face model or a swap was refused; the base of this family."""
+
+    code: ClassVar[str] = "FACE-ERROR"
+
+
+class NoFace(FaceError):
+    """A picture in which one face is needed shows none that the detectors find."""
+
+    code: ClassVar[str] = "NO-FACE"
+
+
+class ManyFaces(FaceError):
+    """A picture in which exactly one face is needed shows more than one."""
+
+    code: ClassVar[str] = "MANY-FACES"
+
+
+class WeightRefused(FaceError):
+    """A weight file is unknown, altered, of a refused format, or its card is incomplete."""
+
+    code: ClassVar[str] = "WEIGHT-REFUSED"
+
+
+class ShapeError(FaceError):
+    """An array has the wrong shape, dtype or non-finite values.
+
+    `actual` and `expected` say what came and what is needed, as short text.
+    """
+
+    code: ClassVar[str] = "SHAPE-ERROR"
+
+    def __init__(self, message: str, *, actual: object, expected: object, mend: str = "") -> None:
+        super().__init__(f"{message}: got {actual}, need {expected}", mend=mend)
+        self.actual = actual
+        self.expected = expected
+
+
+class EnrolmentRefused(FaceError):
+    """The pictures given for one person's enrolment do not show one person."""
+
+    code: ClassVar[str] = "ENROLMENT-REFUSED"
+
+
+class PackMissing(FaceError):
+    """An operator's own model pack is not where the settings say, or lacks a needed model."""
+
+    code: ClassVar[str] = "PACK-MISSING"
+
+
+class SwapRefused(FaceError):
+    """A swap was asked for on inputs the swapper cannot treat honestly."""
+
+    code: ClassVar[str] = "SWAP-REFUSED"

@@ -1,0 +1,158 @@
+"""What a swapper is, what it is given, and how one is opened by name.
+
+A swapper sees nothing but a `SwapTask`, and a task cannot be built without an active warrant that
+names both pictures by digest and both people by face box. So a swapper called directly is refused
+like one called through `generator.swap`. Refused: tasks whose warrant, digests or faces do not
+agree (WarrantInvalid, UnnamedFace), and names that no swapper has (UnknownSwapper).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from generator.errors import FaceError, SwapRefused
+from generator.faces import Face
+from policies.terms import PersonRole
+from policies.warrants import ActiveWarrant, require_active
+from provenance.media import Picture
+
+SwapperName = Literal["geo"]
+
+SAME_FACE_IOU = 0.5
+"""Two boxes of one face found twice overlap by .8 and more, two faces side by side by under .2."""
+
+FloatBox = Sequence[float]
+
+
+class UnknownSwapper(FaceError):
+    """No swapper has this name."""
+
+    code: ClassVar[str] = "UNKNOWN-SWAPPER"
+
+
+class UnnamedFace(SwapRefused):
+    """A face that the warrant does not name: nobody has consented for it."""
+
+    code: ClassVar[str] = "UNNAMED-FACE"
+
+
+class OutOfRange(SwapRefused):
+    """A measured property of the faces lies outside what the swapper can do honestly."""
+
+    code: ClassVar[str] = "SWAP-OUT-OF-RANGE"
+
+    def __init__(self, what: str, *, measured: float, limit: float, mend: str = "") -> None:
+        super().__init__(f"{what} is {measured:.3g}, the limit is {limit:.3g}", mend=mend)
+        self.measured = measured
+        self.limit = limit
+
+
+class SwapTask:
+    """One permitted swap: the warrant, both pictures, and the face in each that is meant.
+
+    Raises WarrantInvalid unless the warrant is active now and names both pictures, and UnnamedFace
+    unless each face lies in the box that the warrant gives to its role. `require` asks again; a
+    swapper calls it first, so that a task kept past its warrant is worth nothing.
+    """
+
+    __slots__ = ("source", "source_face", "target", "target_face", "warrant")
+
+    def __init__(
+        self,
+        warrant: ActiveWarrant,
+        *,
+        source: Picture,
+        target: Picture,
+        source_face: Face,
+        target_face: Face,
+    ) -> None:
+        self.warrant = require_active(warrant)
+        self.source, self.target = source, target
+        self.source_face, self.target_face = source_face, target_face
+        self.require()
+
+    def require(self) -> None:
+        """Raise WarrantInvalid or UnnamedFace unless the task is permitted at this moment."""
+        active = require_active(self.warrant)
+        active.require(source_sha256=self.source.sha256, target_sha256=self.target.sha256)
+        for role, face in (
+            ("source_identity", self.source_face),
+            ("target_body", self.target_face),
+        ):
+            boxes = named_boxes(active, role)
+            if len(boxes) != 1 or overlap(face.box, boxes[0]) < SAME_FACE_IOU:
+                raise UnnamedFace(f"the warrant does not name this face as its {role}")
+
+    def __reduce__(self) -> str:
+        raise SwapRefused("a swap task cannot leave its process")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendering:
+    """What a swapper made: frame BGR uint8 (h, w, 3) and mask float32 (h, w) in 0..1.
+
+    Where the mask is 0 the frame is the target's, pixel for pixel.
+    """
+
+    frame: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.float32]
+
+
+class Swapper(Protocol):
+    """Renders permitted tasks; the same task gives the same pixels."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version and every parameter that changes pixels."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Model name -> sha256 of its weight file; empty for a swapper without weights."""
+        ...
+
+    def render(self, task: SwapTask) -> Rendering:
+        """Return the swapped frame; raises WarrantInvalid, UnnamedFace or SwapRefused."""
+        ...
+
+
+def open_swapper(name: str) -> Swapper:
+    """Return the swapper of that name with its default parameters; raises UnknownSwapper."""
+    if name not in _OPENERS:
+        known = ", ".join(get_args(SwapperName))
+        raise UnknownSwapper(f"there is no swapper {name!r}", mend=f"use one of: {known}")
+    return _OPENERS[name]()
+
+
+def named_boxes(warrant: ActiveWarrant, *roles: PersonRole) -> list[FloatBox]:
+    """Return the face boxes that a warrant gives to these roles."""
+    return [person.box for person in warrant.document.people if person.role in roles]
+
+
+def overlap(first: FloatBox, second: FloatBox) -> float:
+    """Return intersection over union of two boxes x0, y0, x1, y1; 0 for an empty box."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return float(width * height / (sum(areas) - width * height))
+
+
+def _open_geo() -> Swapper:
+    from generator.geometric import GeometricSwapper  # noqa: PLC0415  # it imports this module
+
+    return GeometricSwapper()
+
+
+_OPENERS: dict[str, Callable[[], Swapper]] = {"geo": _open_geo}

@@ -1,0 +1,1 @@
+"""Run it: settings, the batch, Dagster, the command line. No rule lives here."""

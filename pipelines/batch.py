@@ -1,0 +1,77 @@
+"""The whole system on one screen: a batch of requests in, one outcome each out.
+
+consent -> facts -> decision -> warrant -> swap -> mark, label, sign, read back, log -> released.
+A refusal is a result, and so is a picture that cannot be used; only faults raise. Running a batch
+again is safe: what was released is delivered again, what was interrupted is ended and redone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from generator.measure import measure
+from generator.swap import swap
+from pipelines.deployment import Deployment
+from pipelines.outcome import Job, Outcome, refused, rejected, released
+from policies.decide import Refused
+from policies.errors import Error, StoreUnavailable
+from provenance.media import decode
+from provenance.release import Released, as_released, release
+
+Observer: TypeAlias = Callable[[str, str, float], None]
+"""Told (request id, step, seconds) after every step."""
+
+
+def run_batch(
+    jobs: Sequence[Job], *, deployment: Deployment, observe: Observer = lambda *_: None
+) -> list[Outcome]:
+    """Run every job and return one outcome each, in order; raises only StoreUnavailable."""
+    return [_run(job, deployment, observe) for job in jobs]
+
+
+def _run(job: Job, deployment: Deployment, observe: Observer) -> Outcome:
+    try:
+        return released(job, _make(job, deployment, observe))
+    except Refused as error:
+        return refused(job, error)
+    except StoreUnavailable:
+        raise
+    except Error as error:
+        return rejected(job.request.request_id, error)
+
+
+def _make(job: Job, at: Deployment, observe: Observer) -> Released:
+    request, desk, analyser = job.request, at.desk, at.analyser
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        observe(request.request_id, name, time.perf_counter() - begun)
+
+    if row := at.archive.registry.by_request(request.request_id):
+        desk.recheck(row.warrant_id, request)
+        return as_released(row, at.archive.store.get(row.output_sha256))
+    for warrant in desk.abandoned(request.request_id):
+        desk.abort(warrant, "interrupted")
+    with step("precheck consents"):
+        desk.precheck(request, identity_model_sha256=analyser.models[analyser.id_model])
+    with step("decode pictures"):
+        source, target = decode(job.source), decode(job.target)
+    with step("measure faces"):
+        measured = measure(request, source, target, book=at.consents, analyser=analyser)
+    with step("decide, issue warrant"):
+        warrant = desk.admit(request, measured)
+    active = desk.start(warrant)
+    try:
+        with step("swap"):
+            draft = swap(source, target, warrant=active, analyser=analyser, swapper=at.swapper)
+        with step("mark, label, sign, read back, log"):
+            return release(draft, press=at.press)
+    except BaseException as error:
+        # Also on Ctrl-C: the warrant ends here and its uses are given back.
+        desk.abort(warrant, type(error).__name__)
+        raise

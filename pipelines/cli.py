@@ -1,0 +1,213 @@
+"""The command line: thin commands, one place that turns errors into exit codes.
+
+Exit codes: 0 done; 1 fault; 2 wrong use; 3 refused by policy; 4 input cannot be used; 5 evidence
+does not hold; 6 authentic, but consent was withdrawn. Every command takes --json. Imports of the
+work are inside the commands, so that `--help` and `doctor` run on a machine where OpenCV does not.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines import terminal
+from pipelines.settings import read_settings
+from policies.errors import Error
+from policies.terms import Audience, PersonRole, Purpose
+
+app = typer.Typer(
+    name="facewarrant",
+    help="Lawful, traceable face swaps: no pixel without a warrant, no output without a trace.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+consent_app = typer.Typer(help="Grant, withdraw and show consents.", no_args_is_help=True)
+app.add_typer(consent_app, name="consent")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Files = Annotated[list[Path], typer.Argument(help="Picture files (JPEG, PNG or WebP).")]
+
+
+@app.command()
+def init(json: Json = False) -> None:
+    """Make keys, a development certificate chain and the database in the home folder."""
+    from pipelines.deployment import create
+
+    settings = read_settings()
+    create(settings)
+    terminal.show_init(settings, json=json)
+
+
+@consent_app.command("grant")
+def consent_grant(
+    pictures: Files,
+    role: Annotated[list[PersonRole], typer.Option(help="What the person may be in a swap.")],
+    purpose: Annotated[list[Purpose], typer.Option(help="What the pictures may be made for.")],
+    territory: Annotated[list[str], typer.Option(help="ISO 3166 code, e.g. DE or US-IL.")],
+    audience: Annotated[list[Audience], typer.Option(help="Who may see them.")] = ["internal"],  # noqa: B006
+    days: Annotated[int, typer.Option(min=1, max=3653, help="Valid for so many days.")] = 365,
+    max_uses: Annotated[int, typer.Option(min=1, max=10_000, help="Swaps permitted.")] = 100,
+    rendered: Annotated[bool, typer.Option(help="The person does not exist.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Give both confirmations at once.")] = False,
+    json: Json = False,
+) -> None:
+    """Enrol a person from pictures that show them alone; sign and confirm their consent."""
+    from pipelines.deployment import open_deployment
+    from pipelines.people import NOTICE, Scope, grant
+
+    scope = Scope(
+        roles=tuple(role),
+        purposes=tuple(purpose),
+        territories=tuple(territory),
+        audiences=tuple(audience),
+        days=days,
+        max_uses=max_uses,
+        rendered=rendered,
+    )
+    if not yes:
+        terminal.confirm_twice(NOTICE, scope)
+    with open_deployment(read_settings()) as at:
+        record = grant([_read(path) for path in pictures], scope, at=at)
+        terminal.show_consent(at.consents.read(record.record_id), json=json)
+
+
+@consent_app.command("withdraw")
+def consent_withdraw(
+    record_id: Annotated[str, typer.Argument(help="The consent to withdraw.")],
+    reason: Annotated[str, typer.Option(help="Optional; none is needed.")] = "",
+    json: Json = False,
+) -> None:
+    """Withdraw a consent; it takes effect at once and stops running work."""
+    from pipelines.deployment import open_deployment
+    from pipelines.people import withdraw
+
+    with open_deployment(read_settings()) as at:
+        withdraw(record_id, at=at, reason=reason)
+        terminal.show_consent(at.consents.read(record_id), json=json)
+
+
+@consent_app.command("show")
+def consent_show(
+    record_id: Annotated[str | None, typer.Argument(help="One consent; all when left out.")] = None,
+    json: Json = False,
+) -> None:
+    """Show consents and what they are worth now; every signature is verified anew."""
+    from pipelines.deployment import open_deployment
+
+    with open_deployment(read_settings()) as at:
+        if record_id is not None:
+            terminal.show_consent(at.consents.read(record_id), json=json)
+        else:
+            consents = [at.consents.read(name) for name in at.consents.record_ids()]
+            terminal.show_consents(consents, json=json)
+
+
+@app.command()
+def run(
+    source: Annotated[Path, typer.Option(help="Picture of the person whose face is used.")],
+    target: Annotated[Path, typer.Option(help="Picture that the face is put into.")],
+    source_consent: Annotated[str, typer.Option(help="Consent of the person in the source.")],
+    target_consent: Annotated[str, typer.Option(help="Consent of the person in the target.")],
+    purpose: Annotated[Purpose, typer.Option(help="What the picture is made for.")],
+    territory: Annotated[list[str], typer.Option(help="Where it will be shown.")],
+    out: Annotated[Path, typer.Option(help="Where the released picture is written.")],
+    bystander: Annotated[list[str] | None, typer.Option(help="Consents of others shown.")] = None,
+    audience: Annotated[Audience, typer.Option(help="Who will see it.")] = "internal",
+    request_id: Annotated[str, typer.Option(help="Names the request; a rerun is safe.")] = "",
+    operator: Annotated[str, typer.Option(help="Who asks.")] = "command line",
+    json: Json = False,
+) -> None:
+    """Run one consented face swap and write the released picture."""
+    from pipelines.deployment import open_deployment
+    from pipelines.one import require_writable, run_one, spec_of
+
+    require_writable(out)
+    people: list[tuple[str, PersonRole]] = [
+        (source_consent, "source_identity"),
+        (target_consent, "target_body"),
+        *((name, "bystander") for name in bystander or ()),
+    ]
+    spec = spec_of(
+        request_id=request_id,
+        operator=operator,
+        source=str(source),
+        target=str(target),
+        people=people,
+        purpose=purpose,
+        audience=audience,
+        territories=territory,
+    )
+    with open_deployment(read_settings()) as at:
+        outcome = run_one(spec, out=out, at=at, observe=terminal.step_printer(json=json))
+    terminal.show_outcome(outcome, out, json=json)
+    raise typer.Exit(terminal.exit_code_of(outcome))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A picture file.")],
+    anchors: Annotated[
+        list[Path] | None, typer.Option(help="Root certificates to trust instead of the home's.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what holds about a picture: manifest, mark, labels, log and consent."""
+    from pipelines.verifiers import open_verifier
+
+    with open_verifier(read_settings(), anchors or []) as verifier:
+        report = verifier.verify(_read(file))
+    terminal.show_report(file, report, json=json)
+    raise typer.Exit(terminal.EXIT_WITHDRAWN if report.consent == "withdrawn" else 0)
+
+
+@app.command()
+def scan(files: Files, json: Json = False) -> None:
+    """Say what is known about uploads, cryptographic facts first; never says 'real'."""
+    from detector.scan import scan as scan_bytes
+    from pipelines.verifiers import open_verifier
+
+    with open_verifier(read_settings(), []) as verifier:
+        verdicts = [(file, scan_bytes(_read(file), verifier=verifier)) for file in files]
+    terminal.show_verdicts(verdicts, json=json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for pictures and page.")] = Path("demo-output"),
+    json: Json = False,
+) -> None:
+    """Swap, release, verify, strip, tamper and withdraw with two rendered people."""
+    from pipelines.demo import run_demo
+
+    page = run_demo(out, progress=terminal.demo_printer(json=json))
+    terminal.show_demo(page, json=json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check that everything needed is here, and say how to mend what is not."""
+    from pipelines.doctor import examine
+
+    findings = examine(read_settings())
+    terminal.show_findings(findings, json=json)
+    raise typer.Exit(1 if any(f.state == "fails" for f in findings) else 0)
+
+
+def main() -> None:
+    """Run the command line; turn every error of ours into a message and an exit code."""
+    try:
+        app()
+    except Error as error:
+        terminal.show_error(error, json="--json" in sys.argv)
+        sys.exit(terminal.exit_code_for(error))
+
+
+def _read(path: Path) -> bytes:
+    from pipelines.jobs import read_file
+
+    return read_file(path)

@@ -1,0 +1,124 @@
+"""Is everything here that is needed? Each check says what is missing and how to mend it.
+
+Light on purpose: heavy libraries are tried one at a time, so that one that does not load (OpenCV
+without libGL) is reported instead of ending the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.settings import Settings
+from policies.errors import Error
+
+MIN_FREE_BYTES = 1_000_000_000
+"""A batch of 64 pictures with their manifests takes some 100 MB; below 1 GB a day may not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One checked thing: how it stands, in words, and how to mend it."""
+
+    state: Literal["holds", "warns", "fails"]
+    words: str
+    mend: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run every check; never raises."""
+    checks = (_python, _libraries, _models, _accelerator, _disk, _home)
+    return [finding for check in checks for finding in _guard(check, settings)]
+
+
+def _guard(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    try:
+        return list(check(settings))
+    except Error as error:
+        return [Finding("fails", f"{error.code}: {error.message}", error.mend)]
+    except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not a crash
+        name = check.__name__.strip("_")
+        return [Finding("fails", f"the check of {name} failed: {type(error).__name__}: {error}")]
+
+
+def _python(_settings: Settings) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= (3, 11):
+        yield Finding("holds", f"Python {version}")
+    else:
+        yield Finding("fails", f"Python {version} is too old", "install Python 3.11 or newer")
+
+
+def _libraries(_settings: Settings) -> Iterator[Finding]:
+    mends = {
+        "cv2": "apt-get install libgl1 libglib2.0-0 libxcb1 (Debian names)",
+        "timm": "reinstall with constraints.txt; see 'torch' there",
+    }
+    from detector import torchvision_schemas
+
+    torchvision_schemas.declare()
+    for name in ("cv2", "numpy", "PIL", "onnxruntime", "insightface", "c2pa", "torch", "timm"):
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - whatever stops a library from loading
+            mend = mends.get(name, "run 'make setup' again")
+            yield Finding("fails", f"{name} does not load: {error}", mend)
+        else:
+            yield Finding("holds", f"{name} {getattr(module, '__version__', '')}".rstrip())
+
+
+def _models(_settings: Settings) -> Iterator[Finding]:
+    from generator.weights import read_weight, weight_names
+
+    for name in weight_names():
+        card, _ = read_weight(name)
+        yield Finding("holds", f"model {name}: digest {card.sha256[:12]} as on its card")
+
+
+def _accelerator(_settings: Settings) -> Iterator[Finding]:
+    import onnxruntime
+    import torch
+
+    providers = ", ".join(
+        p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers()
+    )
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    yield Finding("holds", f"runs on {providers}; {gpu}")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    state: Literal["holds", "warns"] = "holds" if free >= MIN_FREE_BYTES else "warns"
+    yield Finding(
+        state,
+        f"{free / 1e9:.1f} GB free where {settings.home} is",
+        "free some space" if state == "warns" else "",
+    )
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    if not (settings.home / "keys").is_dir():
+        yield Finding("warns", f"{settings.home} is not set up yet", "run 'facewarrant init'")
+        return
+    from datetime import UTC, datetime
+
+    from pipelines.deployment import open_deployment
+    from provenance.chains import EXPIRY_WARNING_DAYS, load_chain, remaining_days
+
+    with open_deployment(settings) as at:
+        yield Finding("holds", f"home {settings.home}: keys private, certificate chain fit")
+        head = at.archive.log.check()
+        yield Finding("holds", f"log {head.origin}: {head.size} entries lead to its root")
+    chain = load_chain(settings.home / "pki" / "chain.pem")
+    days = remaining_days(chain, now=datetime.now(UTC))
+    if days < EXPIRY_WARNING_DAYS:
+        yield Finding("warns", f"the signing certificate ends in {days} days", "renew it")
+    else:
+        yield Finding("holds", f"the signing certificate is good for {days} days")

@@ -1,0 +1,39 @@
+"""What Dagster may keep between assets: JSON tables of digests and reasons, never media."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pipelines.settings import read_settings
+from policies.errors import Malformed
+from provenance.store import write_whole
+
+
+class TableIOManager(dg.ConfigurableIOManager):
+    """Tables as JSON files in the home folder, one per asset and batch."""
+
+    def handle_output(self, context: dg.OutputContext, obj: list[dict[str, Any]]) -> None:
+        """Write a table; raise Malformed for anything that is not JSON rows."""
+        try:
+            data = json.dumps(obj, sort_keys=True, indent=1).encode()
+        except TypeError as error:
+            raise Malformed("only tables of JSON rows pass between assets") from error
+        path = _path(context.asset_key, context.asset_partition_key)
+        write_whole(path, data)
+        context.add_output_metadata({"bytes": len(data), "path": dg.MetadataValue.path(str(path))})
+
+    def load_input(self, context: dg.InputContext) -> list[dict[str, Any]]:
+        """Read the table an upstream asset wrote for the same batch."""
+        # The key comes from the input side: for checks, the output side says "not partitioned".
+        rows: list[dict[str, Any]] = json.loads(
+            _path(context.asset_key, context.asset_partition_key).read_bytes()
+        )
+        return rows
+
+
+def _path(key: dg.AssetKey, partition: str) -> Path:
+    return read_settings().home / "tables" / key.to_user_string() / f"{partition}.json"

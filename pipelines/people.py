@@ -1,0 +1,146 @@
+"""Granting and withdrawing consent at this deployment: enrol, sign twice, keep the person's key.
+
+In production the person signs on their own device; here their key is made and kept under
+`subjects/` in the home folder, which is said on the receipt. Refused: reference pictures that show
+nobody, several people, or people who do not look alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.faces import only_face
+from generator.matching import template_of
+from generator.measure import pack_template
+from pipelines.deployment import Deployment, controller_key
+from pipelines.keyfiles import read_secret, write_secret
+from pipelines.settings import Settings
+from policies.canonical import canonical
+from policies.consent import ConsentRecord, ConsentState, read_record, sign
+from policies.digest import sha256_hex
+from policies.keys import SigningKey
+from policies.terms import Audience, Medium, PersonRole, Purpose
+from policies.vault import SealedTemplate
+from provenance.media import decode
+
+DAY_SECONDS = 86_400
+
+NOTICE = """\
+FaceWarrant keeps an encrypted template of your face to check that only you are shown. With your
+consent your face, or your body, may be shown in pictures made for the purposes, audiences and
+territories you name, until the date you name. Every picture is marked as AI-made and can be traced.
+You can withdraw at any time, in one step and without a reason; pictures already released stay
+traceable and will say that you withdrew.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a person agrees to; every list is closed, `days` counts from now."""
+
+    roles: tuple[PersonRole, ...]
+    purposes: tuple[Purpose, ...]
+    territories: tuple[str, ...]
+    audiences: tuple[Audience, ...] = ("internal",)
+    media: tuple[Medium, ...] = ("image",)
+    days: int = 365
+    max_uses: int = 100
+    rendered: bool = False
+    """The person does not exist: no age document can be shown, the record says 'rendered'."""
+
+
+def grant(pictures: Sequence[bytes], scope: Scope, *, at: Deployment) -> ConsentRecord:
+    """Enrol a person from their pictures and take the consent to `confirmed`.
+
+    Raises FaceError or MediaError for unusable pictures, and Malformed for a scope that is none.
+    """
+    record_id = at.desk.new_id()
+    subject = SigningKey.generate()
+    sealed, binding = _enrol(pictures, record_id, at)
+    now = at.clock()
+    fields = {
+        "schema": "facewarrant/consent/1",
+        "record_id": record_id,
+        "subject": {
+            "pid": _new_pseudonym(),
+            "key": subject.public.hex,
+            "age_assurance": {
+                "method": "rendered" if scope.rendered else "self_declared",
+                "adult": True,
+                "checked_at": now,
+            },
+        },
+        "controller": {
+            "id": at.settings.log_origin,
+            "name": at.settings.organisation,
+            "contact": at.settings.contact,
+        },
+        "notice": {
+            "id": "facewarrant-notice",
+            "version": "1",
+            "language": "en",
+            "sha256": sha256_hex(NOTICE.encode()),
+        },
+        "purposes": list(scope.purposes),
+        "roles": list(scope.roles),
+        "media": list(scope.media),
+        "audiences": list(scope.audiences),
+        "territories": list(scope.territories),
+        "counterparties": {"mode": "any_consented", "pids": []},
+        "assets": {"mode": "any", "sha256": []},
+        "opted_in": [],
+        "max_uses": scope.max_uses,
+        "validity": {"not_before": now, "expires": now + scope.days * DAY_SECONDS},
+        "retention": "template and record: until withdrawal, at most 3 years",
+        "withdrawal": f"facewarrant consent withdraw {record_id}",
+        "binding": binding,
+        "signatures": [],
+    }
+    record = read_record(canonical(fields))
+    controller = controller_key(at.settings)
+    record = sign(record, by="subject", key=subject, at=now)
+    record = sign(record, by="controller", key=controller, at=now)
+    write_secret(_subject_path(at.settings, record_id), subject.to_pem())
+    at.consents.add(record, sealed)
+    at.consents.append(record_id, "given", keys={"subject": subject, "controller": controller})
+    at.consents.append(record_id, "confirmed", keys={"subject": subject})
+    return record
+
+
+def withdraw(record_id: str, *, at: Deployment, reason: str = "") -> ConsentState:
+    """Withdraw a consent with the person's key; takes effect with this call.
+
+    Raises ConsentUnknown, ConsentBroken (already ended) and KeyFileRefused.
+    """
+    at.consents.read(record_id)
+    subject = SigningKey.from_pem(read_secret(_subject_path(at.settings, record_id)))
+    return at.consents.append(record_id, "withdrawn", keys={"subject": subject}, reason=reason)
+
+
+def _enrol(
+    pictures: Sequence[bytes], record_id: str, at: Deployment
+) -> tuple[SealedTemplate, dict[str, str]]:
+    analyser = at.analyser
+    faces = [only_face(analyser.analyse(decode(data).frame)) for data in pictures]
+    template = template_of(faces, thresholds=analyser.thresholds)
+    model_sha256 = analyser.models[analyser.id_model]
+    sealed = at.consents.vault.seal(
+        pack_template(template), record_id=record_id, model_sha256=model_sha256
+    )
+    return sealed, {
+        "model": analyser.id_model,
+        "model_sha256": model_sha256,
+        "template_sha256": sha256_hex(sealed.ciphertext),
+    }
+
+
+def _subject_path(settings: Settings, record_id: str) -> Path:
+    return settings.home / "subjects" / f"{record_id}.pem"
+
+
+def _new_pseudonym() -> str:
+    return "ps_" + base64.b32encode(os.urandom(17)).decode().lower()[:26]

@@ -1,0 +1,258 @@
+"""The only door to the C2PA library: signs and reads manifests in memory, never on the net.
+
+Refused: signing without an active warrant for these very inputs, with a claim that cites another
+warrant, or on top of an input whose own manifest does not hold; an output that breaks our rules
+when read back. None of the library's errors, types or texts leave this module; `reading` judges
+what the library reports.
+
+Every context is explicit, because the library's defaults fetch remote manifests (measured, c2pa-rs
+0.91) and its settings silently accept unknown keys: no thumbnails, no remote manifest, no OCSP, no
+host allowed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import c2pa  # type: ignore[import-untyped]  # absolute import: the library, not this module
+
+from policies.errors import Error
+from policies.warrant import Warrant, WarrantInvalid
+from policies.warrants import ActiveWarrant, require_active
+from provenance.assertions import Json
+from provenance.chains import TrustAnchors
+from provenance.containers import Mime, sniff_mime
+from provenance.errors import MediaError, SigningFailed
+from provenance.manifest import (
+    CREATED_LABELS,
+    GENERATOR,
+    MAX_STORE_BYTES,
+    SwapClaim,
+    build_manifest,
+)
+from provenance.media import Picture
+from provenance.reading import ManifestReading, Verdict, judge
+from provenance.signers import Signer
+
+__all__ = ["IngredientRefused", "ManifestReading", "Signed", "read_manifest", "sign_manifest"]
+
+MAX_FOREIGN_STORE_BYTES = 8_000_000
+"""Largest manifest store taken from outside a file; thumbnails of long edit chains reach 1-2 MB."""
+
+# Key usages accepted for signing and reading; the library's own list has e-mail protection alone.
+_TRUST_CONFIG = """\
+1.3.6.1.5.5.7.3.4
+1.3.6.1.5.5.7.3.36
+1.3.6.1.5.5.7.3.8
+1.3.6.1.5.5.7.3.9
+1.3.6.1.4.1.311.76.59.1.9
+1.3.6.1.4.1.62558.2.1
+"""
+_OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+_RELATIONSHIPS = {"target": "parentOf", "source": "componentOf"}
+_SIGNATURE_BYTES = 64  # ES256: r and s, 32 bytes each
+_SOUND: frozenset[Verdict] = frozenset({"trusted", "intact_untrusted", "no_manifest"})
+
+
+class IngredientRefused(SigningFailed):
+    """An input brings a manifest that does not hold or cannot be read; we build nothing on it."""
+
+    code = "INGREDIENT-REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed file, its manifest store on its own (for recovery), and the manifest's URN."""
+
+    data: bytes = field(repr=False)
+    store: bytes = field(repr=False)
+    manifest_id: str
+
+
+def sign_manifest(
+    data: bytes,
+    claim: SwapClaim,
+    *,
+    target: Picture,
+    source: Picture,
+    signer: Signer,
+    warrant: ActiveWarrant,
+) -> Signed:
+    """Return `data` (a file of type `claim.mime`, marks already in it) with a signed manifest.
+
+    `target` becomes the parent and `source` a component; their own manifests are kept inside.
+    Raises WarrantInvalid unless the warrant is active, names both inputs and is the one `claim`
+    cites; CertificateRefused for an unfit chain and IngredientRefused for an input whose own
+    manifest does not hold, both before the key is used; else SigningFailed.
+    """
+    active = require_active(warrant)
+    active.require(source_sha256=source.sha256, target_sha256=target.sha256)
+    _require_cited(claim, active.document)
+    signer.check()
+    inputs = {"target": target, "source": source}
+    for label, picture in inputs.items():
+        _require_sound(label, picture)
+    callback = _Callback(signer, active)
+    try:
+        signed, store = _sign(data, claim, inputs, callback)
+    except c2pa.C2paError as error:
+        cause = callback.error or error
+        if isinstance(cause, Error):
+            raise cause from None
+        raise SigningFailed("no valid signature came back from the signer") from cause
+    return _read_back(signed, store, claim.mime)
+
+
+def read_manifest(
+    data: bytes, mime: Mime, *, anchors: TrustAnchors, store: bytes | None = None
+) -> ManifestReading:
+    """Read and judge the manifest of a file, or `store` (one kept elsewhere) against the file.
+
+    Nothing is fetched and nothing raised for a bad file: the verdict says what it is worth.
+    `anchors` alone decide about trust; without any, nothing is trusted.
+    """
+    if unfit := _why_unfit(data, mime, store):
+        return ManifestReading("unreadable", detail=unfit)
+    try:
+        found = _report(data, mime, anchors, store)
+        return ManifestReading("no_manifest") if found is None else judge(*found)
+    except c2pa.C2paError as error:
+        if str(error).startswith("Remote"):
+            return ManifestReading(
+                "remote_manifest_not_fetched", detail="the manifest is on a server; none is fetched"
+            )
+        return ManifestReading("unreadable", detail="the manifest or the file cannot be parsed")
+    except (ValueError, RecursionError):
+        return ManifestReading("unreadable", detail="the manifest is malformed or nested too deep")
+
+
+class _Callback:
+    """What the library calls to sign; keeps the error, which the library would drop."""
+
+    def __init__(self, signer: Signer, warrant: ActiveWarrant) -> None:
+        self.signer = signer
+        self.warrant = warrant
+        self.error: Exception | None = None
+
+    def __call__(self, structure: bytes) -> bytes:
+        try:
+            signature = self.signer.sign(structure, warrant=self.warrant)
+        # Whatever a key service raises is raised again once the library has given up.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+            return b""
+        return signature if len(signature) == _SIGNATURE_BYTES else b""
+
+
+def _require_cited(claim: SwapClaim, document: Warrant) -> None:
+    cited = (claim.warrant_hash, claim.decision_hash, claim.policy_sha256)
+    roles = sorted(role for _, role in claim.consents)
+    if cited != (document.sha256, document.decision_sha256, document.policy_sha256) or (
+        roles != sorted(person.role for person in document.people)
+    ):
+        raise WarrantInvalid("the claim cites another warrant", code="WARRANT-OTHER-CLAIM")
+
+
+def _require_sound(label: str, picture: Picture) -> None:
+    reading = read_manifest(picture.data, picture.mime, anchors=TrustAnchors(()))
+    if reading.verdict not in _SOUND:
+        codes = {*reading.failures, *(c for i in reading.ingredient_failures for c in i.codes)}
+        why = ", ".join(sorted(codes)) or reading.detail
+        raise IngredientRefused(
+            f"the {label} brings a manifest that does not hold: {reading.verdict} ({why})",
+            mend=f"use the {label} as its maker released it, with its manifest inside the file",
+        )
+
+
+def _sign(
+    data: bytes, claim: SwapClaim, inputs: Mapping[str, Picture], callback: _Callback
+) -> tuple[bytes, bytes]:
+    out = io.BytesIO()
+    es256, chain_pem = c2pa.C2paSigningAlg.ES256, callback.signer.chain_pem
+    with (
+        c2pa.Context.from_dict(_sign_settings()) as context,
+        c2pa.Signer.from_callback(callback, es256, chain_pem, None) as signer,
+        c2pa.Builder(build_manifest(claim), context=context) as builder,
+    ):
+        for label, picture in inputs.items():
+            described = {
+                "title": label,
+                "label": label,
+                "relationship": _RELATIONSHIPS[label],
+                "instance_id": _instance_id(claim, label),
+            }
+            builder.add_ingredient(described, picture.mime, io.BytesIO(picture.data))
+        store = builder.sign(signer, claim.mime, io.BytesIO(data), out)
+    return out.getvalue(), bytes(store)
+
+
+def _why_unfit(data: bytes, mime: Mime, store: bytes | None) -> str:
+    """Say why the library should not even see this; it guesses formats from bytes by itself."""
+    if store is not None and not 0 < len(store) <= MAX_FOREIGN_STORE_BYTES:
+        return "the manifest store is empty or too large"
+    try:
+        return "" if sniff_mime(data) == mime else f"the file is not {mime}"
+    except MediaError as error:
+        return error.message
+
+
+def _instance_id(claim: SwapClaim, label: str) -> str:
+    """Name an ingredient within this output only.
+
+    Left alone, the library copies the id of the input's XMP, which may say who made it (measured).
+    """
+    return f"xmp:iid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{claim.warrant_hash}/{label}')}"
+
+
+def _read_back(signed: bytes, store: bytes, mime: Mime) -> Signed:
+    if mime == "image/jpeg" and len(store) > MAX_STORE_BYTES:
+        raise SigningFailed(
+            f"the manifest store has {len(store)} bytes, a JPEG carries {MAX_STORE_BYTES}",
+            mend="an input brings a large manifest: write the output as PNG or WebP",
+        )
+    reading = read_manifest(signed, mime, anchors=TrustAnchors(()))
+    if reading.verdict != "intact_untrusted" or reading.findings:
+        broken = ", ".join(finding.code for finding in reading.findings)
+        raise SigningFailed(f"the signed file reads back as {reading.verdict} {broken}".rstrip())
+    return Signed(signed, store, reading.manifest_id)
+
+
+def _sign_settings() -> Json:
+    return {
+        "builder": {
+            "claim_generator_info": dict(GENERATOR),
+            "thumbnail": {"enabled": False},
+            "created_assertion_labels": list(CREATED_LABELS),
+        },
+        "trust": {"trust_config": _TRUST_CONFIG},
+        "verify": {"verify_after_sign": True, "verify_trust": False, **_OFFLINE},
+        "core": {"allowed_network_hosts": []},
+    }
+
+
+def _read_settings(anchors: TrustAnchors) -> Json:
+    trust = {"trust_config": _TRUST_CONFIG}
+    if anchors.certificates:
+        trust["trust_anchors"] = anchors.pem
+    return {
+        "trust": trust,
+        "verify": {"verify_trust": True, **_OFFLINE},
+        "core": {"allowed_network_hosts": []},
+    }
+
+
+def _report(
+    data: bytes, mime: Mime, anchors: TrustAnchors, store: bytes | None
+) -> tuple[Json, Json, str] | None:
+    """Return the manifests, the validation results and the state; None without a manifest."""
+    with c2pa.Context.from_dict(_read_settings(anchors)) as context:
+        reader = c2pa.Reader.try_create(mime, io.BytesIO(data), store, context=context)
+        if reader is None:
+            return None
+        with reader:
+            report, results = json.loads(reader.json()), reader.get_validation_results()
+            return report, results or {}, str(reader.get_validation_state())

@@ -1,0 +1,57 @@
+"""What a verification found, one line per kind of evidence, in words an auditor can quote.
+
+A line never says more than was checked: `absent` is no evidence either way, and `unchecked` means
+that this verifier was not given what the check needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+State = Literal["holds", "warns", "fails", "absent", "unchecked"]
+Subject = Literal[
+    "signature",
+    "trust",
+    "time stamp",
+    "ingredients",
+    "lint",
+    "watermark",
+    "fingerprint",
+    "labels",
+    "warrant",
+    "log",
+    "consent",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One line: what was looked at, how it stands, and in words what that means."""
+
+    subject: Subject
+    state: State
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What may be said about a file whose evidence holds.
+
+    `verdict`: "authentic" (a trusted manifest, and nothing contradicts it) or "recovered" (the
+    manifest was stripped; watermark and fingerprint led back to the one we keep). `origin`: whether
+    the manifest says a warrant of FaceWarrant stands behind it. `consent`: how the consents stand
+    today, apart from authenticity: a file stays authentic when its use is no longer consented to.
+    """
+
+    verdict: Literal["authentic", "recovered"]
+    origin: Literal["facewarrant", "other"]
+    consent: Literal["current", "withdrawn", "unchecked"]
+    manifest_id: str
+    issuer: str
+    mark_id: str
+    evidence: tuple[Evidence, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report as JSON-ready data."""
+        return asdict(self)

@@ -1,0 +1,230 @@
+"""Bytes to pixels and pixels to bytes, with limits against hostile input.
+
+Decides what counts as a picture: one still, opaque JPEG, PNG or WebP within named limits, read in
+full or not at all. The file's own structure is checked first, the decoder then sees only the
+picture's bytes. Metadata and bytes after the end are tolerated when reading and never carried on,
+because an output is always encoded anew. Colour profiles are dropped, values are read as sRGB.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import InitVar, dataclass
+from typing import Final, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
+
+from provenance.containers import Container, Mime, open_container, read_exif_tag
+from provenance.digest import sha256_hex
+from provenance.errors import (
+    Animated,
+    Empty,
+    MediaError,
+    ShapeError,
+    TooLarge,
+    TooSmall,
+    Transparent,
+    Truncated,
+    Undecodable,
+    Unsupported,
+)
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels; x1 and y1 are outside."""
+Frame: TypeAlias = npt.NDArray[np.uint8]
+"""BGR uint8 (h, w, 3)."""
+
+MIMES: Final = get_args(Mime)
+MAX_XMP_BYTES = 65_502
+"""One JPEG APP1 segment (65,533 bytes) less the XMP name; the same for all formats."""
+JPEG_QUALITY = 95
+"""High enough that the mark and skin detail lose less than sensor noise; files stay usual in size.
+Chroma is kept at full resolution (4:4:4): halved chroma smears colour across the swap's edge."""
+WEBP_QUALITY = 95
+"""As for JPEG; lossy WebP always halves chroma, which does not touch a luma mark."""
+
+_PIL_NAME: dict[Mime, str] = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+_DOOR = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on what is decoded; values from the threat model, section 2 (T16, T18).
+
+    The inflation cap cannot bite below the default pixel cap (150 MB / 1 MB = 150); it holds where
+    an operator raises that cap.
+    """
+
+    file_bytes: int = 64_000_000
+    """A 50-megapixel photograph at top quality is about 40 MB."""
+    pixels: int = 50_000_000
+    """150 MB decoded; below Pillow's own warning at 89 MP."""
+    side_px: int = 16_384
+    """WebP's own limit is 16,383; longer sides are strips, not photographs."""
+    side_ratio: int = 20
+    """A 16384 x 819 panorama passes; a line does not."""
+    inflation: int = 1_000
+    """Decoded bytes per file byte, for files above `inflation_from_bytes`."""
+    inflation_from_bytes: int = 1_000_000
+    metadata_bytes: int = 1_000_000
+    """EXIF, XMP, profiles, manifests and comments together."""
+    min_side_px: int = 16
+    """One JPEG block group at halved chroma; nothing smaller holds a face."""
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded, immutable picture; only `decode` makes one.
+
+    `data`: the file as received; `mime`: what its content is; `frame`: BGR uint8 (h, w, 3), not
+    writeable, EXIF orientation applied; `sha256`: hex digest of `data`.
+    """
+
+    data: bytes
+    mime: Mime
+    frame: Frame
+    sha256: str
+    door: InitVar[object] = None
+
+    def __post_init__(self, door: object) -> None:
+        if door is not _DOOR:
+            raise MediaError("a Picture cannot be built by hand", mend="use decode(data)")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pickled picture is decoded again: no stored pixels are ever trusted.
+        return decode, (self.data,)
+
+
+def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """Decode a still JPEG, PNG or WebP file named by its content, not by its name.
+
+    Grey, palette, CMYK and 16-bit pictures become BGR uint8 (16 bits by their high byte). A picture
+    with any pixel that is not fully opaque is refused: viewers show it on different backgrounds, so
+    people and our gates would judge different pictures. Raises `Empty`, `Unsupported`, `Truncated`,
+    `TooLarge`, `TooSmall`, `Animated`, `Transparent` or `Undecodable`.
+    """
+    if not data:
+        raise Empty("the file is empty")
+    if len(data) > limits.file_bytes:
+        raise TooLarge(f"the file has {len(data)} bytes, the cap is {limits.file_bytes}")
+    container = open_container(data)
+    _check_limits(container, len(data), limits)
+    frame = _apply_orientation(_load_pixels(container), container)
+    frame.setflags(write=False)
+    return Picture(data, container.mime, frame, sha256_hex(data), door=_DOOR)
+
+
+def encode(frame: Frame, mime: Mime, *, xmp: bytes | None = None) -> bytes:
+    """Encode BGR uint8 (h, w, 3) as JPEG (quality 95, 4:4:4), PNG (lossless) or WebP (quality 95).
+
+    The file holds the pixels and, where given, one XMP packet of at most 65,502 bytes; nothing
+    else. Raises `ShapeError`, `Unsupported` for another mime, `TooLarge` for too long an XMP packet
+    or sides the format cannot hold.
+    """
+    require_frame(frame)
+    if mime not in MIMES:
+        raise Unsupported(f"cannot write {mime!r}", mend=f"one of {', '.join(MIMES)}")
+    if xmp is not None and len(xmp) > MAX_XMP_BYTES:
+        raise TooLarge(f"the XMP packet has {len(xmp)} bytes, the cap is {MAX_XMP_BYTES}")
+    image = Image.fromarray(np.ascontiguousarray(frame[..., ::-1]))
+    out = io.BytesIO()
+    try:
+        if mime == "image/jpeg":
+            image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0, **_xmp_option(xmp))
+        elif mime == "image/png":
+            image.save(out, "PNG", compress_level=6, pnginfo=_png_text(xmp))
+        else:
+            image.save(out, "WEBP", quality=WEBP_QUALITY, method=4, **_xmp_option(xmp))
+    except (OSError, ValueError) as error:
+        size = f"{frame.shape[1]} x {frame.shape[0]}"
+        raise TooLarge(f"{mime} cannot hold a picture of {size} pixels") from error
+    return out.getvalue()
+
+
+def require_frame(frame: npt.NDArray[np.generic]) -> None:
+    """Raise `ShapeError` unless `frame` is a uint8 array (h, w, 3) with at least one pixel."""
+    if not isinstance(frame, np.ndarray):
+        raise ShapeError(actual=type(frame).__name__, expected="a BGR uint8 array (h, w, 3)")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
+        raise ShapeError(actual=(frame.dtype.name, frame.shape), expected="BGR uint8 (h, w, 3)")
+
+
+def _check_limits(container: Container, file_bytes: int, limits: Limits) -> None:
+    width, height = container.width, container.height
+    short, long = sorted((width, height))
+    size = f"{width} x {height} pixels"
+    if short < limits.min_side_px:
+        raise TooSmall(f"the picture is {size}, a side has at least {limits.min_side_px}")
+    if long > limits.side_px or width * height > limits.pixels:
+        raise TooLarge(f"the picture is {size}, the caps are {limits.side_px} and {limits.pixels}")
+    if long > short * limits.side_ratio:
+        raise TooLarge(f"the picture is {size}, the sides differ more than {limits.side_ratio}:1")
+    if container.animated:
+        raise Animated("the file holds an animation, a still is needed")
+    if container.metadata_bytes > limits.metadata_bytes:
+        raise TooLarge(f"{container.metadata_bytes} bytes of metadata exceed the cap")
+    inflated = width * height * 3 / len(container.picture)
+    if file_bytes > limits.inflation_from_bytes and inflated > limits.inflation:
+        raise TooLarge(f"the picture inflates {inflated:.0f} times, the cap is {limits.inflation}")
+
+
+def _load_pixels(container: Container) -> Frame:
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise Undecodable("another library told Pillow to accept truncated pictures")
+    try:
+        with Image.open(io.BytesIO(container.picture), formats=[_PIL_NAME[container.mime]]) as im:
+            if im.size != (container.width, container.height):
+                raise Undecodable("the decoder and the file header disagree about the size")
+            im.load()
+            return _to_bgr(im)
+    except MediaError:
+        raise
+    # Pillow's parsers raise whatever they trip over (OSError, SyntaxError, struct.error, ...).
+    except Exception as error:
+        kind = Truncated if "truncated" in str(error) else Undecodable
+        raise kind(f"the {container.mime} content cannot be decoded") from error
+
+
+def _to_bgr(image: Image.Image) -> Frame:
+    if image.mode.startswith("I"):
+        if "transparency" in image.info:
+            raise Transparent("a 16-bit picture with a transparent grey value")
+        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if "transparency" in image.info or "A" in image.getbands() or "a" in image.getbands():
+        image = image.convert("RGBA")
+        if np.asarray(image)[..., 3].min() < 255:
+            raise Transparent(
+                "the picture has pixels that are not fully opaque",
+                mend="flatten it on the background it is meant to be seen on",
+            )
+    rgb = np.asarray(image.convert("RGB"))
+    return np.ascontiguousarray(rgb[..., ::-1])
+
+
+def _apply_orientation(frame: Frame, container: Container) -> Frame:
+    """Turn and mirror as EXIF tag 0x0112 says (values 1-8, EXIF 2.32); others mean upright."""
+    value = read_exif_tag(container.exif, 0x0112)
+    orientation = int.from_bytes(value, "big") if value is not None and len(value) == 2 else 1
+    turns = {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}.get(orientation, 0)
+    turned = np.rot90(frame, turns)
+    mirrored = turned[:, ::-1] if orientation in {2, 4, 5, 7} else turned
+    return np.ascontiguousarray(mirrored)
+
+
+def _xmp_option(xmp: bytes | None) -> dict[str, bytes]:
+    return {} if xmp is None else {"xmp": xmp}
+
+
+def _png_text(xmp: bytes | None) -> PngInfo | None:
+    if xmp is None:
+        return None
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8"))
+    return info

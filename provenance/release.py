@@ -1,0 +1,200 @@
+"""The only way out: mark, label, sign, read back, log, and then, or nothing leaves.
+
+Order is forced: pixels (visible label, watermark), then metadata (labels), then the C2PA signature
+over all of it; nothing touches the bytes afterwards. Everything happens in memory until the output
+carries every mark. Any failure aborts the warrant, gives its uses back and keeps the bytes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from policies.audit import Receipt
+from policies.errors import Error
+from policies.warrants import WarrantDesk, require_active
+from provenance.assertions import LogPosition
+from provenance.c2pa import Signed, read_manifest, sign_manifest
+from provenance.chains import TrustAnchors
+from provenance.containers import Mime
+from provenance.digest import sha256_hex
+from provenance.draft import Draft
+from provenance.errors import NotReleased
+from provenance.fingerprints import Fingerprint, fingerprint
+from provenance.labels import draw_visible_label, read_labels, write_xmp
+from provenance.manifest import GENERATOR, SwapClaim
+from provenance.media import decode, encode
+from provenance.registry import Registry, ReleaseRow
+from provenance.signers import Signer
+from provenance.store import Store
+from provenance.watermark import Payload, Watermark, issue_payload
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Bytes for the outside, and where their trace is kept."""
+
+    data: bytes = field(repr=False)
+    mime: Mime
+    sha256: str
+    mark_id: str
+    manifest_id: str
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """What a release needs: marks, signer, trust, desk, registry, store, clock and randomness.
+
+    `provider` is the organisation named in the labels; `clock` gives unix seconds, `rng(n)` n
+    secret random bytes.
+    """
+
+    desk: WarrantDesk
+    watermark: Watermark
+    signer: Signer
+    anchors: TrustAnchors
+    registry: Registry
+    store: Store
+    provider: str
+    clock: Callable[[], int]
+    rng: Callable[[int], bytes]
+
+
+def release(draft: Draft, *, press: Press) -> Released:
+    """Turn a draft into the released picture, in the format of its target; nothing else can.
+
+    Raises WarrantInvalid without an active warrant. Raises NotReleased for every other failure,
+    with the cause chained; the warrant is then aborted and nothing was kept.
+    """
+    warrant = require_active(draft.warrant)
+    kept: list[str] = []
+    try:
+        warrant.require(source_sha256=draft.source.sha256, target_sha256=draft.target.sha256)
+        payload = issue_payload(warrant, rng=press.rng)
+        marked = _mark(draft, payload, press)
+        warrant.require()
+        signed = _sign(draft, marked, payload, press)
+        print_ = _read_back(signed, draft.target.mime, payload, press)
+        kept += [press.store.put(signed.store), press.store.put(signed.data)]
+        return _finish(draft, signed, payload, print_, press)
+    except Exception as error:
+        # Whatever went wrong, known or not: nothing stays, the warrant ends, the cause is chained.
+        for sha256 in kept:
+            press.store.drop(sha256)
+        press.desk.abort(warrant.document, f"{type(error).__name__}")
+        raise _refusal(error) from error
+
+
+def _mark(draft: Draft, payload: Payload, press: Press) -> bytes:
+    """Return the encoded picture with visible label, watermark and metadata labels."""
+    labelled = draw_visible_label(draft.frame, avoid=draft.faces)
+    marked = press.watermark.embed(labelled, payload)
+    xmp = write_xmp(
+        provider=press.provider,
+        system=GENERATOR["name"],
+        version=GENERATOR["version"],
+        created_at=datetime.fromtimestamp(press.clock(), UTC),
+        output_id=payload.mark_id,
+    )
+    return encode(marked, draft.target.mime, xmp=xmp)
+
+
+def _sign(draft: Draft, marked: bytes, payload: Payload, press: Press) -> Signed:
+    warrant = draft.warrant.document
+    commit = press.desk.consents.commit
+    claim = SwapClaim(
+        title=payload.mark_id,
+        mime=draft.target.mime,
+        mark_id=bytes.fromhex(payload.mark_id),
+        watermark=press.watermark.alg,
+        warrant_hash=warrant.sha256,
+        decision_hash=warrant.decision_sha256,
+        policy_sha256=warrant.policy_sha256,
+        models=draft.maker.models,
+        swapper_name=draft.maker.swapper,
+        swapper_version=draft.maker.version,
+        log=LogPosition(
+            origin=warrant.log_origin, index=warrant.decision_index, size=warrant.log_size
+        ),
+        consents=tuple((commit(p.record_id), p.role) for p in warrant.people),
+        edited_at=datetime.fromtimestamp(press.clock(), UTC),
+    )
+    return sign_manifest(
+        marked,
+        claim,
+        target=draft.target,
+        source=draft.source,
+        signer=press.signer,
+        warrant=draft.warrant,
+    )
+
+
+def _read_back(signed: Signed, mime: Mime, payload: Payload, press: Press) -> Fingerprint:
+    """Read the finished bytes as a stranger would; raise NotReleased unless every mark is there."""
+    reading = read_manifest(signed.data, mime, anchors=press.anchors)
+    if reading.verdict != "trusted" or reading.findings:
+        raise NotReleased(f"the signed output reads back as '{reading.verdict}'")
+    picture = decode(signed.data)
+    detection = press.watermark.detect(picture.frame)
+    if detection is None or detection.mark_id != payload.mark_id:
+        raise NotReleased("the watermark cannot be read back from the output")
+    labels = read_labels(signed.data, mime)
+    if labels is None or not labels.claims_ai or labels.problems:
+        raise NotReleased("the labels cannot be read back from the output")
+    if labels.output_id != payload.mark_id:
+        raise NotReleased("the labels name another output")
+    return fingerprint(picture.frame)
+
+
+def _finish(
+    draft: Draft, signed: Signed, payload: Payload, print_: Fingerprint, press: Press
+) -> Released:
+    """Log the release, enter it in the registry and close the warrant, all in one transaction."""
+    warrant = draft.warrant.document
+    output_sha256 = sha256_hex(signed.data)
+    rows: list[ReleaseRow] = []
+
+    def record(connection: sa.Connection, receipt: Receipt) -> None:
+        rows.append(
+            ReleaseRow(
+                mark_id=payload.mark_id,
+                request_id=warrant.request_id,
+                warrant_id=warrant.warrant_id,
+                manifest_id=signed.manifest_id,
+                manifest_sha256=sha256_hex(signed.store),
+                output_sha256=output_sha256,
+                mime=draft.target.mime,
+                fingerprint=print_.bits,
+                log_index=receipt.index,
+                released_at=press.clock(),
+            )
+        )
+        press.registry.add(rows[0], within=connection)
+
+    content = {
+        "manifest": signed.manifest_id,
+        "output": press.desk.consents.commitment.commit("output", output_sha256),
+    }
+    press.desk.finish(draft.warrant, content, record=record)
+    return as_released(rows[0], signed.data)
+
+
+def as_released(row: ReleaseRow, data: bytes) -> Released:
+    """Return a release as it was entered in the registry; `data` is what the store kept for it."""
+    if sha256_hex(data) != row.output_sha256:
+        raise NotReleased("the stored bytes are not the ones that were released")
+    mime: Mime = decode(data).mime
+    return Released(data, mime, row.output_sha256, row.mark_id, row.manifest_id, row.log_index)
+
+
+def _refusal(error: Exception) -> Error:
+    if isinstance(error, NotReleased):
+        return error
+    detail = error.message if isinstance(error, Error) else type(error).__name__
+    mend = error.mend if isinstance(error, Error) else "see the chained error"
+    code = error.code if isinstance(error, Error) else "FAULT"
+    return NotReleased(f"nothing was released: {code}: {detail}", mend=mend)

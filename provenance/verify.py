@@ -1,0 +1,322 @@
+"""What may be said about a file: evidence that holds, or an error that says which does not.
+
+Manifest, watermark, labels, registry, log and consent are looked at apart and never averaged; where
+they contradict each other the answer is Tampered. A manifest that was stripped is found again
+through the watermark, and counts only when the perceptual fingerprint agrees, since a mark can be
+copied. Silence is never "authentic".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from policies.audit import AuditLog, verify_entry
+from policies.consent import ConsentBroken
+from policies.consents import ConsentBook, ConsentUnknown
+from policies.errors import Error, Malformed
+from policies.keys import PublicKey
+from provenance.c2pa import ManifestReading, read_manifest
+from provenance.chains import TrustAnchors
+from provenance.errors import (
+    LabelRefused,
+    MediaError,
+    Tampered,
+    Unmarked,
+    Unreadable,
+    Untrusted,
+)
+from provenance.evidence import Evidence, Report, State, Subject
+from provenance.fingerprints import MATCH_DISTANCE, Fingerprint, distance, fingerprint
+from provenance.labels import read_labels
+from provenance.media import Picture, decode
+from provenance.registry import Registry, ReleaseRow
+from provenance.store import Store
+from provenance.watermark import Detection, Watermark
+
+Consent = Literal["current", "withdrawn", "unchecked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What only the releasing deployment has: registry, manifests, log and consents."""
+
+    registry: Registry
+    store: Store
+    log: AuditLog
+    log_key: PublicKey
+    consents: ConsentBook
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Verifies with the trust it was given.
+
+    `anchors` alone make a manifest trusted; without `watermark` no mark is looked for, without
+    `archive` neither recovery, log nor consent are checked, and the report says so.
+    """
+
+    anchors: TrustAnchors
+    watermark: Watermark | None = None
+    archive: Archive | None = None
+
+    def verify(self, data: bytes) -> Report:
+        """Return what holds about a file.
+
+        Raises MediaError when it is no picture we read; Tampered when it was changed or its
+        evidence contradicts itself; Untrusted when an intact manifest leads to no anchor;
+        Unreadable when a manifest or mark is there but cannot be read; Unmarked when there is
+        nothing. Each carries the evidence found.
+        """
+        picture = decode(data)
+        reading = read_manifest(data, picture.mime, anchors=self.anchors)
+        mark = self.watermark.detect(picture.frame) if self.watermark else None
+        case = _Case(picture, reading, mark, self)
+        if reading.verdict in ("no_manifest", "remote_manifest_not_fetched"):
+            return case.recover()
+        return case.judge()
+
+
+@dataclass(slots=True)
+class _Case:
+    """One verification: gathers evidence line by line, then reports or raises."""
+
+    picture: Picture
+    reading: ManifestReading
+    mark: Detection | None
+    verifier: Verifier
+    lines: list[Evidence] = field(default_factory=list)
+
+    def judge(self) -> Report:
+        """Judge a file that carries a manifest."""
+        self._look_at_manifest()
+        self._look_at_labels()
+        bound = _bound_id(self.reading)
+        self._look_at_mark(bound)
+        verdict, words = self.reading.verdict, _VERDICT_WORDS[self.reading.verdict]
+        if verdict in ("invalid", "ingredient_invalid"):
+            raise Tampered(words, evidence=tuple(self.lines))
+        if verdict == "unreadable":
+            raise Unreadable(words, evidence=tuple(self.lines))
+        if self._failed("watermark", "lint"):
+            raise Tampered("the file's evidence contradicts itself", evidence=tuple(self.lines))
+        if verdict == "intact_untrusted":
+            raise Untrusted(
+                words,
+                mend="verify with the root certificate of the signer, if you trust them",
+                evidence=tuple(self.lines),
+            )
+        return self._report("authentic", self.reading, bound or "")
+
+    def recover(self) -> Report:
+        """Look for the manifest of a file that carries none, by way of its watermark."""
+        self._say("signature", "absent", _VERDICT_WORDS[self.reading.verdict])
+        self._look_at_labels()
+        self._look_at_mark(None)
+        if self.mark is None:
+            raise Unmarked(
+                "no manifest and no readable mark: nothing can be said about this file's origin",
+                mend="ask for the file as it was released; absence of marks proves nothing",
+                evidence=tuple(self.lines),
+            )
+        row, archive = self._find_release(self.mark)
+        found = Fingerprint(row.fingerprint, 100)
+        bits = distance(found, fingerprint(self.picture.frame))
+        self._say(
+            "fingerprint",
+            "holds" if bits <= MATCH_DISTANCE else "fails",
+            f"{bits} of 256 bits differ from the released picture; {MATCH_DISTANCE} may",
+        )
+        if bits > MATCH_DISTANCE:
+            raise Tampered(
+                "the mark is that of another picture: it was copied here, or the picture changed",
+                evidence=tuple(self.lines),
+            )
+        reading = self._read_kept(row, archive)
+        return self._report("recovered", reading, row.mark_id)
+
+    def _find_release(self, mark: Detection) -> tuple[ReleaseRow, Archive]:
+        archive = self.verifier.archive
+        if mark.mark_id is None or archive is None:
+            raise Unreadable(
+                "a mark is present, but it does not lead to a release here",
+                mend="ask the deployment that holds the registry",
+                evidence=tuple(self.lines),
+            )
+        row = archive.registry.by_mark(mark.mark_id)
+        if row is None:
+            raise Tampered(
+                "the mark names a release that never happened", evidence=tuple(self.lines)
+            )
+        return row, archive
+
+    def _read_kept(self, row: ReleaseRow, archive: Archive) -> ManifestReading:
+        """Verify the manifest we keep against the output it was made for, then trust it."""
+        original, store = (
+            archive.store.get(row.output_sha256),
+            archive.store.get(row.manifest_sha256),
+        )
+        reading = read_manifest(
+            original, decode(original).mime, anchors=self.verifier.anchors, store=store
+        )
+        state: State = "holds" if reading.verdict == "trusted" else "fails"
+        self._say("trust", state, f"the kept manifest {row.manifest_id} is {reading.verdict}")
+        if reading.verdict != "trusted" or reading.manifest_id != row.manifest_id:
+            raise Tampered("the kept manifest does not verify", evidence=tuple(self.lines))
+        return reading
+
+    def _look_at_manifest(self) -> None:
+        reading = self.reading
+        intact = reading.verdict in ("trusted", "intact_untrusted", "ingredient_invalid")
+        codes = ", ".join(reading.failures)
+        self._say(
+            "signature",
+            "holds" if intact else "fails",
+            f"the manifest {reading.manifest_id} and the file fit" if intact else codes,
+        )
+        self._say(
+            "trust",
+            "holds" if reading.signer_trusted else "fails",
+            f"signed by {reading.issuer or 'an unknown signer'}"
+            + ("" if reading.signer_trusted else ", who leads to none of the given anchors"),
+        )
+        self._say(
+            "time stamp",
+            "holds" if reading.time_stamped else "absent",
+            f"stamped {reading.signed_at}"
+            if reading.time_stamped
+            else "no trusted time stamp: the signature ends with its certificate",
+        )
+        bad = "; ".join(
+            f"{i.relationship}: {', '.join(i.codes)}" for i in reading.ingredient_failures
+        )
+        self._say("ingredients", "fails" if bad else "holds", bad or "no ingredient fails")
+        lint = "; ".join(f"{f.code}: {f.words}" for f in reading.findings)
+        # Another maker's habits are not ours to judge; our own output keeps every rule.
+        broken: State = "fails" if reading.warrant else "warns"
+        self._say("lint", broken if lint else "holds", lint or "the manifest keeps every rule")
+
+    def _look_at_mark(self, bound: str | None) -> None:
+        """Set watermark against manifest: a mark other than the one it names is a clash.
+
+        A mark under a manifest that names none may be an honest edit of a release: a warning.
+        """
+        if self.verifier.watermark is None:
+            self._say("watermark", "unchecked", "no watermark key was given")
+            return
+        if self.mark is None:
+            state: State = "warns" if bound else "absent"
+            words = "the mark the manifest names is not there" if bound else "no mark of this key"
+            self._say("watermark", state, words)
+            return
+        chance = f"by chance at most {self.mark.p_value:.0e}"
+        if self.mark.mark_id is None:
+            self._say("watermark", "warns", f"a mark is present ({chance}), its id is unreadable")
+            return
+        words = f"carries {self.mark.mark_id} ({chance})"
+        if not self.reading.manifest_id or self.mark.mark_id == bound:
+            self._say("watermark", "holds", words)
+        else:
+            clash = bound is not None or self.reading.warrant is not None
+            named = f"{words}, but the manifest names {bound or 'none'}"
+            self._say("watermark", "fails" if clash else "warns", named)
+
+    def _look_at_labels(self) -> None:
+        try:
+            labels = read_labels(self.picture.data, self.picture.mime)
+        except (LabelRefused, MediaError) as error:
+            self._say("labels", "warns", error.message)
+            return
+        if labels is None:
+            self._say("labels", "absent", "no label says that the picture is AI-made")
+        elif labels.problems:
+            self._say("labels", "warns", "; ".join(labels.problems))
+        else:
+            says = "AI-made" if labels.claims_ai else "no AI"
+            self._say("labels", "holds", f"{says}, by {labels.provider or 'no provider'}")
+
+    def _report(
+        self, verdict: Literal["authentic", "recovered"], reading: ManifestReading, mark_id: str
+    ) -> Report:
+        consent = self._look_at_consents(reading.consent)
+        self._look_at_log(reading.warrant)
+        if self._failed("log"):
+            raise Tampered("the log contradicts the manifest", evidence=tuple(self.lines))
+        return Report(
+            verdict=verdict,
+            origin="facewarrant" if reading.warrant else "other",
+            consent=consent,
+            manifest_id=reading.manifest_id,
+            issuer=reading.issuer,
+            mark_id=mark_id,
+            evidence=tuple(self.lines),
+        )
+
+    def _look_at_consents(self, assertion: Mapping[str, Any] | None) -> Consent:
+        archive = self.verifier.archive
+        if assertion is None or archive is None:
+            why = "the manifest names no consent" if archive else "no consent register was given"
+            self._say("consent", "unchecked", why)
+            return "unchecked"
+        results = [_consent_today(archive.consents, entry) for entry in assertion["consents"]]
+        for state, words in results:
+            self._say("consent", state, words)
+        return "current" if all(state == "holds" for state, _ in results) else "withdrawn"
+
+    def _look_at_log(self, assertion: Mapping[str, Any] | None) -> None:
+        archive = self.verifier.archive
+        if assertion is None or archive is None:
+            why = "the manifest names no log entry" if archive else "no log was given"
+            self._say("log", "unchecked", why)
+            return
+        place = assertion["log"]
+        try:
+            proof = archive.log.prove(place["index"])
+            head = verify_entry(proof, origin=place["origin"], key=archive.log_key)
+        except Error as error:
+            self._say("log", "fails", error.message)
+            return
+        same = proof.entry.get("decision") == assertion["decision_hash"]
+        self._say(
+            "log",
+            "holds" if same and proof.entry.get("allow") is True else "fails",
+            f"entry {proof.index} of {head.size} is the decision that allowed this"
+            if same
+            else f"entry {proof.index} is another decision",
+        )
+
+    def _say(self, subject: Subject, state: State, words: str) -> None:
+        self.lines.append(Evidence(subject, state, words))
+
+    def _failed(self, *subjects: Subject) -> bool:
+        return any(line.state == "fails" and line.subject in subjects for line in self.lines)
+
+
+_VERDICT_WORDS = {
+    "trusted": "the manifest is intact and its signer trusted",
+    "intact_untrusted": "the manifest is intact, but its signer leads to none of the given anchors",
+    "invalid": "the file or its manifest was changed after signing",
+    "ingredient_invalid": "the manifest builds on an ingredient that was changed after signing",
+    "no_manifest": "the file carries no manifest",
+    "remote_manifest_not_fetched": "the manifest is on a server; nothing is fetched",
+    "unreadable": "the file carries a manifest that cannot be read",
+}
+
+
+def _bound_id(reading: ManifestReading) -> str | None:
+    ids = [binding.value.hex() for binding in reading.soft_bindings]
+    return ids[0] if len(ids) == 1 else None
+
+
+def _consent_today(book: ConsentBook, entry: Mapping[str, str]) -> tuple[State, str]:
+    role = entry["role"]
+    try:
+        state = book.read(book.find(entry["commitment"])).state
+    except (ConsentUnknown, ConsentBroken, Malformed) as error:
+        return "fails", f"{role}: {error.message}"
+    since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if state.status == "confirmed":
+        return "holds", f"{role}: consent given and confirmed {since}"
+    return "warns", f"{role}: consent {state.status} {since}; authentic, but no longer consented"

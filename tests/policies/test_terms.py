@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from policies import terms
+from policies.terms import REQUIRED_MARKS, Document
+
+GOOD = {
+    "Digest": "0" * 64,
+    "Signature": "f" * 128,
+    "KeyHex": "a" * 64,
+    "KeyId": "0123456789abcdef",
+    "Pseudonym": "ps_" + "a2" * 13,
+    "Uuid": "00000000-0000-7000-8000-00000000000a",
+    "RequestId": "request-1_a",
+    "Territory": "US-IL",
+    "ModelName": "id.net:v1",
+}
+CYRILLIC_A = "\N{CYRILLIC SMALL LETTER A}"
+VOCABULARIES = ("PersonRole", "Purpose", "Medium", "Audience", "Category", "Mark", "FaceMatch")
+
+
+def adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(getattr(terms, name))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_good_form_passes(name: str) -> None:
+    assert adapter(name).validate_python(GOOD[name], strict=True) == GOOD[name]
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda t: t + "\n",
+        lambda t: "\n" + t,
+        lambda t: t + "\x00",
+        lambda t: " " + t,
+        lambda t: t[:-1] + CYRILLIC_A,
+        lambda t: t[:-1] + "\N{FULLWIDTH DIGIT ONE}",
+        lambda t: t[:-1] + "\u2215",
+        lambda t: t[:-1] + "\ud800",
+        lambda t: "../" + t,
+        lambda t: t + "/",
+        lambda t: "",
+        lambda t: t * 200,
+        lambda t: t.encode(),
+        lambda t: None,
+        lambda t: 1,
+        lambda t: [t],
+    ],
+)
+def test_look_alikes_and_paths_are_refused(name: str, spoil: Any) -> None:
+    with pytest.raises(ValidationError):
+        adapter(name).validate_python(spoil(GOOD[name]), strict=True)
+
+
+@pytest.mark.parametrize("name", ["Digest", "KeyHex", "Signature", "KeyId"])
+def test_hex_is_lower_case_only(name: str) -> None:
+    with pytest.raises(ValidationError):
+        adapter(name).validate_python("A" * len(GOOD[name]), strict=True)
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_vocabularies_are_closed(name: str) -> None:
+    words = get_args(getattr(terms, name))
+    assert len(words) == len(set(words)) >= 2
+    for word in words:
+        for wrong in (word.upper(), word + " ", word.replace("a", CYRILLIC_A) + "x", ""):
+            with pytest.raises(ValidationError):
+                adapter(name).validate_python(wrong, strict=True)
+
+
+def test_nobody_can_opt_in_to_minors() -> None:
+    assert not any("minor" in word for word in get_args(terms.Category))
+
+
+def test_every_release_carries_three_marks() -> None:
+    assert REQUIRED_MARKS == {"watermark", "c2pa", "label"} == set(get_args(terms.Mark))
+
+
+@pytest.mark.parametrize("value", [-1, 253_402_300_800, 10**30, True, 1.0, "1", None])
+def test_times_are_bounded_integers(value: object) -> None:
+    with pytest.raises(ValidationError):
+        adapter("UnixTime").validate_python(value, strict=True)
+
+
+@pytest.mark.parametrize("value", ["", "x" * 401, 1, b"x"])
+def test_text_is_bounded(value: object) -> None:
+    with pytest.raises(ValidationError):
+        adapter("Text").validate_python(value, strict=True)
+
+
+class Sample(Document):
+    n: int
+
+
+def test_documents_are_strict_closed_and_frozen() -> None:
+    for wrong in ({"n": "1"}, {"n": 1.0}, {"n": True}, {"n": 1, "m": 2}, {}):
+        with pytest.raises(ValidationError):
+            Sample.model_validate(wrong)
+    sample = Sample(n=1)
+    with pytest.raises(ValidationError):
+        sample.n = 2  # type: ignore[misc]

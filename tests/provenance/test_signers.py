@@ -1,0 +1,203 @@
+"""The local signer: which key files it takes, which warrants it signs for, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from policies.warrant import WarrantInvalid
+from policies.warrants import ActiveWarrant
+from provenance.chains import ChainRefused
+from provenance.errors import SigningFailed
+from provenance.pki import DevelopmentChain, make_development_chain, save_chain
+from provenance.signers import AlreadySigned, KeyRefused, LocalSigner, load_key
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CLAIM = b"\x84\x6aSignature1" + bytes(100)
+
+
+@pytest.fixture(scope="module")
+def made() -> DevelopmentChain:
+    return make_development_chain(organisation="Test Studio", now=NOW)
+
+
+@pytest.fixture
+def folder(made: DevelopmentChain, tmp_path: Path) -> Path:
+    save_chain(made, tmp_path)
+    return tmp_path
+
+
+def load(folder: Path, clock: Callable[[], datetime] = lambda: NOW) -> LocalSigner:
+    return LocalSigner.load(
+        key_path=folder / "key.pem", chain_path=folder / "chain.pem", clock=clock
+    )
+
+
+def test_signature_is_raw_and_verifies(
+    folder: Path, made: DevelopmentChain, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    signer = load(folder)
+    signature = signer.sign(CLAIM, warrant=active_warrant())
+    assert (signer.alg, len(signature), signer.chain_pem) == ("ES256", 64, made.chain.pem)
+    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+    made.leaf_key.public_key().verify(encode_dss_signature(r, s), CLAIM, ec.ECDSA(hashes.SHA256()))
+
+
+@pytest.mark.parametrize("impostor", [None, "warrant", object(), 1])
+def test_no_signature_without_a_warrant(folder: Path, impostor: Any) -> None:
+    with pytest.raises(WarrantInvalid) as caught:
+        load(folder).sign(CLAIM, warrant=impostor)
+    assert caught.value.code == "WARRANT-REQUIRED"
+
+
+def test_no_signature_with_a_spent_warrant(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant], office: Any
+) -> None:
+    warrant = active_warrant()
+    office.desk.abort(warrant.document, "test")
+    with pytest.raises(WarrantInvalid) as caught:
+        load(folder).sign(CLAIM, warrant=warrant)
+    assert caught.value.code == "WARRANT-SPENT"
+
+
+def test_no_signature_with_an_expired_warrant(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant], office: Any
+) -> None:
+    warrant = active_warrant()
+    office.clock.now = warrant.document.expires_at
+    with pytest.raises(WarrantInvalid) as caught:
+        load(folder).sign(CLAIM, warrant=warrant)
+    assert caught.value.code == "WARRANT-EXPIRED"
+
+
+def test_one_signature_per_warrant(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    signer, first, second = load(folder), active_warrant(), active_warrant()
+    signer.sign(CLAIM, warrant=first)
+    with pytest.raises(AlreadySigned) as caught:
+        signer.sign(CLAIM + b"other", warrant=first)
+    assert caught.value.code == "ALREADY-SIGNED"
+    assert len(signer.sign(CLAIM, warrant=second)) == 64
+
+
+def test_threads_share_one_signature(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    signer, warrant = load(folder), active_warrant()
+
+    def attempt(_: int) -> str:
+        try:
+            signer._spend(warrant.document.warrant_id)
+        except AlreadySigned as error:
+            return error.code
+        return "signed"
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(attempt, range(40)))
+    assert answers.count("signed") == 1
+
+
+@pytest.mark.parametrize("claim", [b"", b"anything", CLAIM[1:], b"\x84\x69Signature"])
+def test_key_signs_nothing_but_claims(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant], claim: bytes
+) -> None:
+    signer, warrant = load(folder), active_warrant()
+    with pytest.raises(SigningFailed) as caught:
+        signer.sign(claim, warrant=warrant)
+    assert caught.value.code == "SIGNING-FAILED"
+    signer.sign(CLAIM, warrant=warrant)  # a refused claim does not spend the warrant
+
+
+def test_chain_that_expires_stops_the_signer(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    moments = [NOW]
+    signer = load(folder, clock=lambda: moments[0])
+    moments[0] = NOW + timedelta(days=366)
+    for act in (signer.check, lambda: signer.sign(CLAIM, warrant=active_warrant())):
+        with pytest.raises(ChainRefused) as caught:
+            act()
+        assert caught.value.reason == "expired"
+
+
+def test_expired_chain_does_not_load(folder: Path) -> None:
+    with pytest.raises(ChainRefused) as caught:
+        load(folder, clock=lambda: NOW + timedelta(days=366))
+    assert caught.value.reason == "expired"
+
+
+def test_chain_of_another_key_does_not_load(folder: Path) -> None:
+    other = make_development_chain(organisation="Other", now=NOW)
+    (folder / "chain.pem").write_text(other.chain.pem)
+    with pytest.raises(ChainRefused) as caught:
+        load(folder)
+    assert caught.value.reason == "key-mismatch"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o777])
+def test_exposed_key_file_is_refused(folder: Path, mode: int) -> None:
+    (folder / "key.pem").chmod(mode)
+    with pytest.raises(KeyRefused) as caught:
+        load(folder)
+    assert caught.value.code == "KEY-REFUSED"
+    assert "chmod 600" in caught.value.mend
+
+
+def test_link_to_an_exposed_key_file_is_refused(folder: Path) -> None:
+    (folder / "key.pem").rename(folder / "real.pem")
+    (folder / "real.pem").chmod(0o644)
+    (folder / "key.pem").symlink_to(folder / "real.pem")
+    with pytest.raises(KeyRefused):
+        load_key(folder / "key.pem")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not a key",
+        ec.generate_private_key(ec.SECP384R1()).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        ),
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+        ),
+        rsa.generate_private_key(65537, 2048).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        ),
+    ],
+    ids=["empty", "text", "P-384", "encrypted", "RSA"],
+)
+def test_other_key_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+    with pytest.raises(KeyRefused) as caught:
+        load_key(path)
+    assert caught.value.code == "KEY-REFUSED"
+    assert "secret" not in caught.value.diagnostics()
+
+
+def test_missing_key_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.pem", tmp_path):
+        with pytest.raises(KeyRefused):
+            load_key(path)
+
+
+def test_key_is_not_in_the_repr(folder: Path) -> None:
+    assert repr(load(folder)).startswith("<provenance.signers.LocalSigner object")
