@@ -2,8 +2,8 @@
 
 The default torchvision wheel cannot load its compiled operators beside a CPU torch; the failure is
 silent, and importing it then dies with "operator torchvision::nms does not exist" (measured with
-torch 2.13.0, torchvision 0.28.0). Declaring the two operators that its Python code registers against
-is enough. A matching build is left alone.
+torch 2.13.0, torchvision 0.28.0). Declaring the two operators that its Python code registers
+against is enough. A matching build is left alone.
 """
 
 from __future__ import annotations

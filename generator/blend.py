@@ -138,8 +138,9 @@ def find_cover(
     cover = _grow_into_parts(soft, cover, inside & parts & (score > 1.0), 0.1 * unit_px)
     cover = _with_buried_parts(cover, inside, parts, kernel)
     grown = cv2.dilate(cover.astype(np.uint8), kernel, iterations=2)
+    # Reaches past the face's outline, so that no thread of skin shows between hair and hair.
     out: Image = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), max(0.035 * unit_px, 0.6))
-    return out * inside
+    return out
 
 
 def _unlike_skin(lab: Image, normals: Image, usable: Bools, seeds: Bools) -> Image:
@@ -151,7 +152,9 @@ def _unlike_skin(lab: Image, normals: Image, usable: Bools, seeds: Bools) -> Ima
     if int((seeds & usable).sum()) < 16:
         return np.zeros(lab.shape[:2], np.float32)
     sample = lab[seeds & usable]
-    centre = np.median(sample, axis=0)
+    # Where hair hangs over a seed, skin is the lighter or the more tinted half.
+    rank = sample[:, 0] + 2.0 * np.hypot(sample[:, 1], sample[:, 2])
+    centre = np.median(sample[rank >= np.median(rank)], axis=0)
     basis = np.concatenate([np.ones((*lab.shape[:2], 1), np.float32), normals], axis=2)
     predicted = np.broadcast_to(centre, lab.shape)
     for widen in (1.4, 1.3, 1.2, 1.1, 1.0):
@@ -194,9 +197,7 @@ def _grow_into_parts(lab: Image, cover: Bools, doubtful: Bools, reach_px: float)
     """
     if not cover.any():
         return cover
-    distance = cv2.distanceTransform(
-        (~cover).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )
+    distance = cv2.distanceTransform((~cover).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     like = np.linalg.norm(lab - extend(lab, cover), axis=2) < SAME_COLOUR
     joined = cover | (doubtful & like & (distance < reach_px))
     _, labels = cv2.connectedComponents(joined.astype(np.uint8), connectivity=8)

@@ -80,8 +80,11 @@ def match_regions(moved: Image, own: Image, regions: Regions, eye_distance: floa
     if float(weight.sum()) < MIN_PIXELS:
         return moved
     have, want = _statistics(moved, weight), _statistics(own, weight)
-    out = _mix(_move_skin(moved, have, want), _move_skin(moved, have, (want[0], have[1])),
-               np.maximum(regions.brows, regions.lips))
+    out = _mix(
+        _move_skin(moved, have, want),
+        _move_skin(moved, have, (want[0], have[1])),
+        np.maximum(regions.brows, regions.lips),
+    )
     shading = slow_part(own - out, weight, SHADING_SIGMA * eye_distance)
     # Tint follows lightness here too: dark pixels have none to shift.
     shading[..., 1:] *= np.clip(out[..., :1] / max(float(want[0][0]), 1.0), 0.0, 1.15)
@@ -143,7 +146,9 @@ def slow_part(values: Image, weight: Image, sigma_px: float) -> Image:
     # A far-away guess fades to the mean instead of to noise divided by nothing.
     mean = small.sum((0, 1)) / max(float(small_weight.sum()), 1e-6)
     field = (total + 1e-3 * mean) / (norm + 1e-3)[..., None]
-    out: Image = cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    out: Image = cv2.resize(
+        field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     return out
 
 

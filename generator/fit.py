@@ -135,9 +135,7 @@ def shape_difference(source: Mesh, target: Mesh) -> Mesh:
     return np.asarray(np.linalg.solve(system, weight[:, None] * wanted))
 
 
-def _whole_move(
-    source: Mesh, target: Mesh, points: list[int], corners: tuple[int, int]
-) -> Mesh:
+def _whole_move(source: Mesh, target: Mesh, points: list[int], corners: tuple[int, int]) -> Mesh:
     """Return the difference that moves and scales a part as a whole, keeping its own form."""
     a, b = corners
     growth = np.linalg.norm(source[a] - source[b]) / np.linalg.norm(target[a] - target[b])

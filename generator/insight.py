@@ -121,7 +121,7 @@ class InsightFacePack:
     Mesh, irises and pose come from our own mesh graph. `thresholds` are the operator's: distances
     depend on the net, and none is known for a pack that we have never seen. Identity vectors have
     unit length, so Euclidean distances lie in 0..2. `models` names the pack's files as
-    `pack/<stem>`.
+    `pack/<path without suffix>`. Raises PackMissing and WeightRefused.
     """
 
     def __init__(self, folder: Path, *, thresholds: IdThresholds, threads: int = 1) -> None:
@@ -137,7 +137,7 @@ class InsightFacePack:
             )
         self._mesher: FaceMesher = open_mesher(threads=threads)
         self.thresholds = thresholds
-        self.id_model = f"pack/{Path(recognition.model_file).stem}"
+        self.id_model = _pack_name(Path(recognition.model_file), folder)
         self.models: Mapping[str, str] = {**digests, **self._mesher.models}
 
     def analyse(self, frame: Frame) -> list[Face]:
@@ -166,7 +166,8 @@ def fit_similarity(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return turn (2, 2) and shift (2,) with target ~ source @ turn.T + shift, least squares.
 
-    Rotation, uniform scale and shift only. Raises ShapeError when the source points coincide.
+    Rotation, uniform scale and shift only. Raises ShapeError when the points coincide or
+    have nothing of the target's form.
     """
     centred, wanted = source - source.mean(axis=0), target - target.mean(axis=0)
     spread = float((centred**2).sum())
@@ -174,6 +175,8 @@ def fit_similarity(
         raise ShapeError("alignment points", actual="one point", expected="a face of some size")
     a = float((centred * wanted).sum()) / spread
     b = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum()) / spread
+    if not np.hypot(a, b) > 1e-6:
+        raise ShapeError("alignment points", actual="no likeness", expected="the form of a face")
     turn = np.array([[a, -b], [b, a]])
     return turn, target.mean(axis=0) - turn @ source.mean(axis=0)
 
@@ -219,7 +222,7 @@ def _open_pack(folder: Path, threads: int) -> FaceAnalysis:
 
 def _pack_digests(folder: Path) -> dict[str, str]:
     """Return name -> sha256 of a pack's graphs, each checked to be plain ONNX."""
-    paths = sorted(folder.glob("*.onnx")) if folder.is_dir() else []
+    paths = sorted(folder.rglob("*.onnx")) if folder.is_dir() else []
     if not paths:
         raise PackMissing(
             f"there is no InsightFace pack in {folder}",
@@ -229,8 +232,13 @@ def _pack_digests(folder: Path) -> dict[str, str]:
     for path in paths:
         content = path.read_bytes()
         require_plain_onnx(content, path.name)
-        digests[f"pack/{path.stem}"] = hashlib.sha256(content).hexdigest()
+        digests[_pack_name(path, folder)] = hashlib.sha256(content).hexdigest()
     return digests
+
+
+def _pack_name(path: Path, folder: Path) -> str:
+    relative = path.resolve().relative_to(folder.resolve())
+    return f"pack/{relative.with_suffix('').as_posix()}"
 
 
 @contextlib.contextmanager

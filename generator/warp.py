@@ -145,9 +145,7 @@ def texture_quality(
     return (kept * in_front(source, triangles)).astype(np.float32)
 
 
-def _ramp(
-    values: npt.NDArray[np.float64], limits: tuple[float, float]
-) -> npt.NDArray[np.float64]:
+def _ramp(values: npt.NDArray[np.float64], limits: tuple[float, float]) -> npt.NDArray[np.float64]:
     low, high = limits
     return np.clip((values - low) / (high - low), 0.0, 1.0)
 
@@ -162,14 +160,3 @@ def in_front(mesh: Points, triangles: npt.NDArray[np.int64]) -> npt.NDArray[np.b
     depth = np.where(raster.covered, raster.spread(mesh[:, 2]), np.inf)
     x, y = np.clip(np.round(small[:, :2]).astype(np.int64), 0, 129).T
     return np.asarray(mesh[:, 2] <= depth[y, x] + DEPTH_SLACK * width)
-
-
-def smooth_positions(raster: Raster, positions: Image, sigma_px: float) -> Image:
-    """Blur positions (h, w, 2) inside the mesh only, so that the rim does not drift."""
-    inside = raster.covered.astype(np.float32)
-    weight = cv2.GaussianBlur(inside, (0, 0), sigma_px)
-    total = cv2.GaussianBlur(positions * inside[..., None], (0, 0), sigma_px)
-    out: Image = np.where(
-        inside[..., None] > 0, total / np.maximum(weight, 1e-6)[..., None], positions
-    )
-    return out

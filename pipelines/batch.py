@@ -52,13 +52,14 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
         yield
         observe(request.request_id, name, time.perf_counter() - begun)
 
+    identity = analyser.models[analyser.id_model]
     if row := at.archive.registry.by_request(request.request_id):
-        desk.recheck(row.warrant_id, request)
+        desk.recheck(row.warrant_id, request, identity_model_sha256=identity)
         return as_released(row, at.archive.store.get(row.output_sha256))
     for warrant in desk.abandoned(request.request_id):
         desk.abort(warrant, "interrupted")
     with step("precheck consents"):
-        desk.precheck(request, identity_model_sha256=analyser.models[analyser.id_model])
+        desk.precheck(request, identity_model_sha256=identity)
     with step("decode pictures"):
         source, target = decode(job.source), decode(job.target)
     with step("measure faces"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -29,6 +29,11 @@ app = typer.Typer(
 consent_app = typer.Typer(help="Grant, withdraw and show consents.", no_args_is_help=True)
 app.add_typer(consent_app, name="consent")
 
+
+def _one_of(choices: object) -> str:
+    return ", ".join(get_args(choices))
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Files = Annotated[list[Path], typer.Argument(help="Picture files (JPEG, PNG or WebP).")]
 
@@ -46,10 +51,12 @@ def init(json: Json = False) -> None:
 @consent_app.command("grant")
 def consent_grant(
     pictures: Files,
-    role: Annotated[list[PersonRole], typer.Option(help="What the person may be in a swap.")],
-    purpose: Annotated[list[Purpose], typer.Option(help="What the pictures may be made for.")],
+    role: Annotated[list[str], typer.Option(help=f"Role in a swap: {_one_of(PersonRole)}.")],
+    purpose: Annotated[list[str], typer.Option(help=f"What it may be for: {_one_of(Purpose)}.")],
     territory: Annotated[list[str], typer.Option(help="ISO 3166 code, e.g. DE or US-IL.")],
-    audience: Annotated[list[Audience], typer.Option(help="Who may see them.")] = ["internal"],  # noqa: B006
+    audience: Annotated[
+        list[str] | None, typer.Option(help=f"Who may see it: {_one_of(Audience)}.")
+    ] = None,
     days: Annotated[int, typer.Option(min=1, max=3653, help="Valid for so many days.")] = 365,
     max_uses: Annotated[int, typer.Option(min=1, max=10_000, help="Swaps permitted.")] = 100,
     rendered: Annotated[bool, typer.Option(help="The person does not exist.")] = False,
@@ -64,7 +71,7 @@ def consent_grant(
         roles=tuple(role),
         purposes=tuple(purpose),
         territories=tuple(territory),
-        audiences=tuple(audience),
+        audiences=tuple(audience or ["internal"]),
         days=days,
         max_uses=max_uses,
         rendered=rendered,
@@ -133,14 +140,14 @@ def run(
         *((name, "bystander") for name in bystander or ()),
     ]
     spec = spec_of(
+        people,
         request_id=request_id,
         operator=operator,
         source=str(source),
         target=str(target),
-        people=people,
         purpose=purpose,
         audience=audience,
-        territories=territory,
+        territories=list(territory),
     )
     with open_deployment(read_settings()) as at:
         outcome = run_one(spec, out=out, at=at, observe=terminal.step_printer(json=json))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +30,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Run every check; never raises."""
-    checks = (_python, _libraries, _models, _accelerator, _disk, _home)
+    checks = (_libraries, _models, _accelerator, _disk, _home)
     return [finding for check in checks for finding in _guard(check, settings)]
 
 
@@ -43,14 +42,6 @@ def _guard(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -
     except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not a crash
         name = check.__name__.strip("_")
         return [Finding("fails", f"the check of {name} failed: {type(error).__name__}: {error}")]
-
-
-def _python(_settings: Settings) -> Iterator[Finding]:
-    version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= (3, 11):
-        yield Finding("holds", f"Python {version}")
-    else:
-        yield Finding("fails", f"Python {version} is too old", "install Python 3.11 or newer")
 
 
 def _libraries(_settings: Settings) -> Iterator[Finding]:

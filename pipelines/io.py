@@ -1,7 +1,5 @@
 """What Dagster may keep between assets: JSON tables of digests and reasons, never media."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from provenance.store import write_whole
 
 
 class TableIOManager(dg.ConfigurableIOManager):
-    """Tables as JSON files in the home folder, one per asset and batch."""
+    """Tables as JSON files, one per asset and batch, in `folder` (default: in the home folder)."""
+
+    folder: str = ""
 
     def handle_output(self, context: dg.OutputContext, obj: list[dict[str, Any]]) -> None:
         """Write a table; raise Malformed for anything that is not JSON rows."""
@@ -22,7 +22,7 @@ class TableIOManager(dg.ConfigurableIOManager):
             data = json.dumps(obj, sort_keys=True, indent=1).encode()
         except TypeError as error:
             raise Malformed("only tables of JSON rows pass between assets") from error
-        path = _path(context.asset_key, context.asset_partition_key)
+        path = self._path(context.asset_key, context.asset_partition_key)
         write_whole(path, data)
         context.add_output_metadata({"bytes": len(data), "path": dg.MetadataValue.path(str(path))})
 
@@ -30,10 +30,10 @@ class TableIOManager(dg.ConfigurableIOManager):
         """Read the table an upstream asset wrote for the same batch."""
         # The key comes from the input side: for checks, the output side says "not partitioned".
         rows: list[dict[str, Any]] = json.loads(
-            _path(context.asset_key, context.asset_partition_key).read_bytes()
+            self._path(context.asset_key, context.asset_partition_key).read_bytes()
         )
         return rows
 
-
-def _path(key: dg.AssetKey, partition: str) -> Path:
-    return read_settings().home / "tables" / key.to_user_string() / f"{partition}.json"
+    def _path(self, key: dg.AssetKey, partition: str) -> Path:
+        folder = Path(self.folder) if self.folder else read_settings().home / "tables"
+        return folder / key.to_user_string() / f"{partition}.json"

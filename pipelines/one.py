@@ -14,35 +14,22 @@ from pipelines.outcome import Outcome
 from policies.canonical import canonical
 from policies.digest import sha256_hex
 from policies.errors import StoreUnavailable
-from policies.terms import Audience, PersonRole, Purpose
+from policies.terms import PersonRole
 from provenance.store import write_whole
 
 
 def spec_of(
-    *,
-    request_id: str,
-    operator: str,
-    source: str,
-    target: str,
-    people: Sequence[tuple[str, PersonRole]],
-    purpose: Purpose,
-    audience: Audience,
-    territories: Sequence[str],
+    people: Sequence[tuple[str, PersonRole]], *, request_id: str = "", **options: object
 ) -> JobSpec:
-    """Return the job of these options; raise Malformed naming the first wrong one.
+    """Return the job of these options (fields of JobSpec); raise Malformed naming a wrong one.
 
     Without an id the job is named by what it says, so that the same call is the same request.
     """
-    fields = {
+    fields: dict[str, object] = {
         "schema": "facewarrant/job/1",
-        "operator": operator,
-        "source": source,
-        "target": target,
         "people": [{"record_id": record_id, "role": role} for record_id, role in people],
-        "purpose": purpose,
-        "audience": audience,
-        "territories": list(territories),
         "categories": [],
+        **options,
     }
     name = request_id or f"run-{sha256_hex(canonical(fields))[:16]}"
     return read_spec(canonical(fields | {"request_id": name}))

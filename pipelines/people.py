@@ -23,7 +23,6 @@ from policies.canonical import canonical
 from policies.consent import ConsentRecord, ConsentState, read_record, sign
 from policies.digest import sha256_hex
 from policies.keys import SigningKey
-from policies.terms import Audience, Medium, PersonRole, Purpose
 from policies.vault import SealedTemplate
 from provenance.media import decode
 
@@ -40,13 +39,16 @@ traceable and will say that you withdrew.
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a person agrees to; every list is closed, `days` counts from now."""
+    """What a person agrees to, in the words of `policies.terms`; `days` counts from now.
 
-    roles: tuple[PersonRole, ...]
-    purposes: tuple[Purpose, ...]
+    The words are checked when the record is made: an unknown one is Malformed.
+    """
+
+    roles: tuple[str, ...]
+    purposes: tuple[str, ...]
     territories: tuple[str, ...]
-    audiences: tuple[Audience, ...] = ("internal",)
-    media: tuple[Medium, ...] = ("image",)
+    audiences: tuple[str, ...] = ("internal",)
+    media: tuple[str, ...] = ("image",)
     days: int = 365
     max_uses: int = 100
     rendered: bool = False

@@ -4,9 +4,10 @@ One partition is one batch of jobs in the inbox, never one request: a launched r
 request milliseconds. Only tables of digests and reasons pass between assets; pixels never do.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Dagster reads the annotations themselves.
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ batches = dg.DynamicPartitionsDefinition(name="batches")
 
 
 @dg.asset(partitions_def=batches, group_name="batch")
-def admitted(context: dg.AssetExecutionContext, facewarrant: Facewarrant) -> dg.Output[Table]:
+def admitted(
+    context: dg.AssetExecutionContext, facewarrant: dg.ResourceParam[Facewarrant]
+) -> dg.Output[Table]:
     """The job files of one batch, parsed strictly; a file that does not parse stops its batch."""
     files = sorted((facewarrant.inbox / context.partition_key).glob("*.json"))
     specs = [read_spec(file.read_bytes()) for file in files]
@@ -40,8 +43,8 @@ def admitted(context: dg.AssetExecutionContext, facewarrant: Facewarrant) -> dg.
     check_specs=[dg.AssetCheckSpec("all_accounted", asset="released", blocking=True)],
 )
 def released(
-    context: dg.AssetExecutionContext, admitted: Table, facewarrant: Facewarrant
-) -> dg.MaterializeResult[Table]:
+    context: dg.AssetExecutionContext, admitted: Table, facewarrant: dg.ResourceParam[Facewarrant]
+) -> Iterator[dg.Output[Table] | dg.AssetCheckResult]:
     """One outcome per request; refusals are results, only an unreachable store raises."""
     folder = facewarrant.inbox / context.partition_key
     table = [_run_row(row, folder, facewarrant).as_json() for row in admitted]
@@ -49,11 +52,9 @@ def released(
         status: sum(row["status"] == status for row in table)
         for status in ("released", "refused", "rejected")
     }
-    return dg.MaterializeResult(
-        value=table,
-        metadata={"requests": len(table), **counts},
-        check_results=[_check_accounts(admitted, table)],
-    )
+    yield dg.Output(table, metadata={"requests": len(table), **counts})
+    # Yielded here, not a check of its own: that would be another step, elsewhere another process.
+    yield _check_accounts(admitted, table)
 
 
 def _run_row(row: dict[str, Any], folder: Path, facewarrant: Facewarrant) -> Outcome:
@@ -76,7 +77,7 @@ def _check_accounts(admitted: Table, table: Table) -> dg.AssetCheckResult:
 
 
 @dg.asset(partitions_def=batches, group_name="batch")
-def scanned(released: Table, facewarrant: Facewarrant) -> dg.Output[Table]:
+def scanned(released: Table, facewarrant: dg.ResourceParam[Facewarrant]) -> dg.Output[Table]:
     """What our own scan says about every release; each must be recognised as ours."""
     deployment = facewarrant.deployment
     verdicts = []

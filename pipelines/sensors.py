@@ -4,8 +4,6 @@ A batch is complete when its folder holds a file `READY`. The cursor is the newe
 sensor never lists what it has started; names sort by time (see `pipelines/inbox` in the README).
 """
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pipelines.requests import batches, per_batch

@@ -202,9 +202,11 @@ def _size(connection: sa.Connection) -> int:
 
 
 def last_time(connection: sa.Connection) -> int:
-    """Return the unix time of the newest entry, 0 for an empty log."""
+    """Return the unix time of the newest entry, 0 for an empty log; raise LogTampered."""
     last = connection.scalar(sa.select(ENTRY.c.at).order_by(ENTRY.c.i.desc()).limit(1))
-    return 0 if last is None else int(last)
+    if last is not None and type(last) is not int:
+        raise LogTampered("the time of the newest log entry is not a number")
+    return last or 0
 
 
 def _new_nodes(connection: sa.Connection, index: int, leaf: bytes) -> list[dict[str, object]]:

@@ -18,34 +18,49 @@ from sqlalchemy.pool import StaticPool
 
 from policies.errors import StoreUnavailable
 
+
+class Blob(sa.types.TypeDecorator[bytes]):
+    """Bytes, whatever the row holds: SQLite lets an edit put text or numbers into any column.
+
+    Such a value reads as empty, which no digest and no signature is over.
+    """
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def process_result_value(self, value: object, dialect: sa.Dialect) -> bytes:
+        """Return stored bytes; empty for any other type."""
+        return value if isinstance(value, bytes) else b""
+
+
 METADATA = sa.MetaData()
 
 CONSENT = sa.Table(
     "consent",
     METADATA,
     sa.Column("record_id", sa.String(36), primary_key=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("document", Blob, nullable=False),
 )
 CONSENT_EVENT = sa.Table(
     "consent_event",
     METADATA,
     sa.Column("record_id", sa.ForeignKey("consent.record_id"), primary_key=True),
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("document", Blob, nullable=False),
 )
 TEMPLATE = sa.Table(
     "template",
     METADATA,
     sa.Column("record_id", sa.ForeignKey("consent.record_id"), primary_key=True),
-    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
-    sa.Column("ciphertext", sa.LargeBinary, nullable=False),
+    sa.Column("wrapped_key", Blob, nullable=False),
+    sa.Column("ciphertext", Blob, nullable=False),
 )
 WARRANT = sa.Table(
     "warrant",
     METADATA,
     sa.Column("warrant_id", sa.String(36), primary_key=True),
     sa.Column("request_id", sa.String(64), nullable=False, index=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("document", Blob, nullable=False),
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("changed_at", sa.BigInteger, nullable=False),
     sa.CheckConstraint("state in ('issued', 'started', 'released', 'aborted')"),
@@ -64,7 +79,7 @@ ENTRY = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     # Whose newest step this is: the commitment of a consent, or the id of an ended warrant.
     sa.Column("about", sa.String(64), nullable=True, index=True),
-    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("data", Blob, nullable=False),
 )
 NODE = sa.Table(
     "log_node",
@@ -72,7 +87,7 @@ NODE = sa.Table(
     # level << 56 | index: one integer key keeps a proof to one indexed select (a row-value IN
     # list made SQLite scan the whole table; measured).
     sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("hash", Blob, nullable=False),
 )
 
 BUSY_SECONDS = 5

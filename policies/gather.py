@@ -26,9 +26,18 @@ Absent = Literal["unknown", "broken"]
 
 
 def gather_facts(
-    request: Request, measured: Measured, *, book: ConsentBook, now: int, within: sa.Connection
+    request: Request,
+    measured: Measured,
+    *,
+    book: ConsentBook,
+    now: int,
+    within: sa.Connection,
+    released_under: str = "",
 ) -> dict[str, Any]:
-    """Return the JSON-like mapping of `Facts` for a request, read inside one transaction."""
+    """Return the JSON-like mapping of `Facts` for a request, read inside one transaction.
+
+    Uses taken under the warrant `released_under` are the request's own and count as left.
+    """
     consents = [_read(book, person, within) for person in request.people]
     # A match without a place is none: the swap must know which face was meant.
     matches = {(m.record_id, m.role): m.match if m.box else "mismatch" for m in measured.people}
@@ -59,7 +68,9 @@ def gather_facts(
                     if isinstance(consent, str)
                     else _present(consent, request, measured, pids)
                 ),
-                "uses_left": 0 if isinstance(consent, str) else _uses_left(consent, within),
+                "uses_left": 0
+                if isinstance(consent, str)
+                else _uses_left(consent, within, released_under),
             }
             for person, consent in zip(request.people, consents, strict=True)
         ],
@@ -102,7 +113,9 @@ def _present(
     }
 
 
-def _uses_left(consent: Consent, connection: sa.Connection) -> int:
+def _uses_left(consent: Consent, connection: sa.Connection, released_under: str) -> int:
     record = consent.record
-    taken = sa.select(sa.func.count()).where(RESERVATION.c.record_id == record.record_id)
+    taken = sa.select(sa.func.count()).where(
+        RESERVATION.c.record_id == record.record_id, RESERVATION.c.warrant_id != released_under
+    )
     return max(record.max_uses - int(connection.scalar(taken) or 0), 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from policies.digest import sha256_hex
@@ -46,6 +47,10 @@ class Rule:
             )
             for subject, explain in self.broken_by(facts)
         ]
+
+
+def _date(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _name(person: ConsentFacts) -> str:
@@ -154,7 +159,9 @@ RULES: tuple[Rule, ...] = (
         "Only the person can change this: they may sign a new consent and confirm it.",
         _people(
             lambda f, p: p.status == "confirmed",
-            lambda f, p: f"The consent is '{p.status}' since {p.status_since}, not 'confirmed'.",
+            lambda f, p: (
+                f"The consent is '{p.status}' since {_date(p.status_since)}, not 'confirmed'."
+            ),
         ),
     ),
     Rule(
@@ -163,7 +170,9 @@ RULES: tuple[Rule, ...] = (
         "Ask the person for a new consent with a validity that covers today.",
         _people(
             lambda f, p: p.not_before <= f.now < p.expires,
-            lambda f, p: f"The consent runs from {p.not_before} until {p.expires}; it is {f.now}.",
+            lambda f, p: (
+                f"The consent runs from {_date(p.not_before)} until {_date(p.expires)}, not now."
+            ),
         ),
     ),
     Rule(

@@ -116,19 +116,25 @@ class WarrantDesk:
         ClockRollback when not even a refusal can be dated.
         """
         with self.database.transaction() as connection:
-            decision, receipt = self._decide(request, measured, connection)
-            if decision.allow and receipt is not None:
+            decision = self._evaluate(request, measured, connection)
+            receipt = self.log.append("decision", self._entry(request, decision), within=connection)
+            if decision.allow:
                 return self._issue(request, measured, decision, receipt, connection)
         raise Refused(decision)
 
-    def precheck(self, request: Request, *, identity_model_sha256: str) -> None:
+    def precheck(
+        self, request: Request, *, identity_model_sha256: str, released_under: str = ""
+    ) -> None:
         """Refuse what no picture could save, before a single byte of it is decoded.
 
-        Decides with measurements at their best; passing promises nothing. Raises Refused (logged).
+        Decides with measurements at their best; passing promises nothing. A use that the warrant
+        `released_under` took does not count. Raises Refused (logged).
         """
         best = assume_best(request, identity_model_sha256=identity_model_sha256)
         with self.database.transaction() as connection:
-            decision, _ = self._decide(request, best, connection, only_refusals=True)
+            decision = self._evaluate(request, best, connection, released_under=released_under)
+            if not decision.allow:
+                self.log.append("decision", self._entry(request, decision), within=connection)
         if not decision.allow:
             raise Refused(decision)
 
@@ -178,28 +184,29 @@ class WarrantDesk:
             content = {"warrant": warrant.warrant_id, "reason": told}
             self.log.append("abort", content, within=connection)
 
-    def recheck(self, warrant_id: str, request: Request) -> None:
-        """Return if a release may be handed out again: same request, consents unchanged.
+    def recheck(self, warrant_id: str, request: Request, *, identity_model_sha256: str) -> None:
+        """Return if a release may be handed out again: same request, and it would be allowed now.
 
-        Raises WarrantInvalid (REQUEST-ID-REUSED, CONSENT-CHANGED, WARRANT-UNKNOWN).
+        Decides as `precheck` does, the use that was taken for this very release apart. Raises
+        WarrantInvalid (REQUEST-ID-REUSED, WARRANT-UNKNOWN, WARRANT-FORGED) and Refused.
         """
         with self.database.transaction() as connection:
             document = connection.scalar(
                 sa.select(WARRANT.c.document).where(WARRANT.c.warrant_id == warrant_id)
             )
-            if document is None:
-                raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
-            self.log.refuse_rollback(self.clock(), within=connection)
-            warrant = read_warrant(document)
-            verify_issuer(warrant, key=self.key.public)
-            if warrant.warrant_id != warrant_id or warrant.request_sha256 != request.sha256:
-                raise WarrantInvalid(
-                    "another request was released under this id",
-                    code="REQUEST-ID-REUSED",
-                    mend="give every request an id of its own",
-                )
-            for person in warrant.people:
-                self._check_consent(person, connection)
+        if document is None:
+            raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
+        warrant = read_warrant(document)
+        verify_issuer(warrant, key=self.key.public)
+        if warrant.warrant_id != warrant_id or warrant.request_sha256 != request.sha256:
+            raise WarrantInvalid(
+                "another request was released under this id",
+                code="REQUEST-ID-REUSED",
+                mend="give every request an id of its own",
+            )
+        self.precheck(
+            request, identity_model_sha256=identity_model_sha256, released_under=warrant_id
+        )
 
     def abandoned(self, request_id: str) -> list[Warrant]:
         """Return the warrants of a request that never ended: their process was killed."""
@@ -247,22 +254,24 @@ class WarrantDesk:
                 f"the consent of the {person.role} is '{state.status}' now", code="CONSENT-CHANGED"
             )
 
-    def _decide(
+    def _evaluate(
         self,
         request: Request,
         measured: Measured,
         connection: sa.Connection,
         *,
-        only_refusals: bool = False,
-    ) -> tuple[Decision, Receipt | None]:
-        """Gather, decide and log; a passed precheck is not logged, it decided nothing."""
+        released_under: str = "",
+    ) -> Decision:
         now = self.clock()
-        facts = gather_facts(request, measured, book=self.consents, now=now, within=connection)
-        decision = decide(facts, request_sha256=request.sha256, decision_id=self.new_id(), now=now)
-        if decision.allow and only_refusals:
-            return decision, None
-        entry = self._entry(request, decision)
-        return decision, self.log.append("decision", entry, within=connection)
+        facts = gather_facts(
+            request,
+            measured,
+            book=self.consents,
+            now=now,
+            within=connection,
+            released_under=released_under,
+        )
+        return decide(facts, request_sha256=request.sha256, decision_id=self.new_id(), now=now)
 
     def _entry(self, request: Request, decision: Decision) -> dict[str, Any]:
         return {

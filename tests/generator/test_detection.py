@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -107,7 +108,7 @@ def test_tiles_cover_the_frame_and_overlap(size: tuple[int, int]) -> None:
         seen[y0:y1, x0:x1] = True
     assert seen.all()
     xs = sorted({(x0, x1) for x0, _, x1, _ in tiles})
-    for (_, end), (start, _) in zip(xs, xs[1:], strict=False):
+    for (_, end), (start, _) in pairwise(xs):
         assert end - start >= 0.24 * (xs[0][1] - xs[0][0])
 
 

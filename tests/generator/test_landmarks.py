@@ -190,9 +190,12 @@ def test_pose_of_a_turned_mesh(fit: Fit, picture: Callable[[str], Frame]) -> Non
     assert turned_up[1] - pitch == pytest.approx(20, abs=2)
 
 
-def test_what_is_no_face_has_no_landmarks(mesher: FaceMesher) -> None:
-    frame = np.full((300, 300, 3), 140, np.uint8)
-    points = np.array([[100, 100], [200, 100], [150, 150], [150, 200], [60, 110], [240, 110]])
+@pytest.mark.parametrize("kind", ["grey", "noise"])
+def test_what_is_no_face_has_no_landmarks(mesher: FaceMesher, kind: str) -> None:
+    frame = np.full((600, 600, 3), 140, np.uint8)
+    if kind == "noise":
+        frame = np.random.default_rng(2).integers(0, 256, frame.shape, dtype=np.uint8)
+    points = np.array([[280, 280], [320, 280], [300, 300], [300, 320], [270, 285], [330, 285]])
     assert mesher.fit(frame, points.astype(np.float32)) is None
 
 

@@ -345,7 +345,7 @@ def test_no_signature_with_a_spent_warrant(bench: Bench, office: Any) -> None:
 
 def test_no_signature_with_a_forged_warrant(bench: Bench) -> None:
     forged = bench.warrant.document.model_copy(update={"source_sha256": "0" * 64})
-    bench.warrant.document = forged
+    object.__setattr__(bench.warrant, "document", forged)  # as code in our own process could
     with pytest.raises(WarrantInvalid) as caught:
         bench.sign()
     assert caught.value.code == "WARRANT-FORGED"
@@ -389,6 +389,15 @@ def test_second_signature_for_a_warrant_is_refused(bench: Bench) -> None:
     with pytest.raises(AlreadySigned) as caught:
         bench.sign("image/png")
     assert caught.value.code == "ALREADY-SIGNED"
+
+
+def test_signature_in_another_encoding_is_refused(bench: Bench, pki: DevelopmentChain) -> None:
+    class DerSigner(FailingSigner):
+        def sign(self, claim: bytes, *, warrant: ActiveWarrant) -> bytes:
+            return pki.leaf_key.sign(claim, ec.ECDSA(hashes.SHA256()))
+
+    with pytest.raises(SigningFailed):  # the library alone would take it
+        bench.sign(signer=DerSigner(pki.chain.pem, b""))
 
 
 class FailingSigner:

@@ -89,14 +89,14 @@ def test_the_id_is_read_through_every_copy(
         assert found.p_value == bound_false_presence(found.statistic) <= MAX_FALSE_PRESENCE
 
 
-def test_the_mark_costs_42_db_of_luma_only(
+def test_the_mark_costs_44_db_of_luma_only(
     mark: SpreadMark, payload: Payload, host: np.ndarray
 ) -> None:
     before = host.copy()
     marked = mark.embed(host, payload)
     assert np.array_equal(host, before)
     assert marked.dtype == np.uint8
-    assert abs(psnr(marked, host) - 42.0) < 0.1
+    assert abs(psnr(marked, host) - 44.0) < 0.1
     change = marked.astype(int) - host
     inside = ((host > 20) & (host < 235)).all(axis=2)
     assert np.ptp(change[inside], axis=1).max() == 0
@@ -122,7 +122,7 @@ def test_the_smallest_picture_carries_a_mark_and_one_below_does_not(
 def test_a_large_picture_carries_a_mark(mark: SpreadMark, payload: Payload) -> None:
     large = np.tile(pictures.astronaut()[..., ::-1], (2, 3, 1))[:900, :1400]
     marked = mark.embed(large, payload)
-    assert psnr(marked, large) > 41.9
+    assert psnr(marked, large) > 43.9
     found = mark.detect(recode(marked, "JPEG", 70))
     assert found is not None
     assert found.mark_id == ID

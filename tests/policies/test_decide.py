@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from policies.canonical import digest
+from policies.decide import Decision, Refused, decide
+from policies.facts import Facts
+from policies.rules import POLICY_SHA256, RULES, Rule
+
+NOW = 1_795_219_200
+IDS = {
+    "request_sha256": "0" * 64,
+    "decision_id": "00000000-0000-4000-8000-000000000000",
+}
+
+
+def verdict(facts: dict[str, Any], rules: tuple[Rule, ...] = RULES) -> Decision:
+    return decide(facts, **IDS, now=NOW, rules=rules)
+
+
+def test_an_allowed_decision_names_what_it_rests_on(good_facts: dict[str, Any]) -> None:
+    decision = verdict(good_facts)
+    assert (decision.allow, decision.findings, decision.codes) == (True, (), ())
+    assert decision.policy_sha256 == POLICY_SHA256
+    assert decision.facts_sha256 == digest(good_facts)
+    assert decision.evaluated_at == NOW
+    assert decision.sha256 == digest(decision.model_dump(mode="json"))
+
+
+def test_a_decision_is_pure(good_facts: dict[str, Any]) -> None:
+    assert verdict(good_facts) == verdict(good_facts)
+
+
+def test_every_reason_is_given_once_in_rule_order(good_facts: dict[str, Any]) -> None:
+    good_facts["source_faces"] = 0
+    for person in good_facts["people"]:
+        person |= {"status": "given", "adult": False}
+    decision = verdict(good_facts)
+    assert decision.codes == ("SOURCE-FACES", "CONSENT-STATUS", "ADULT-ONLY")
+    assert len(decision.findings) == 5
+
+
+def crash(error: BaseException) -> Rule:
+    def broken_by(facts: Facts) -> Iterator[tuple[str, str]]:
+        raise error
+        yield "", ""
+
+    return Rule("NEW-RULE", ("FLOOR",), "Repair the rule.", broken_by)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError("x"), RecursionError(), MemoryError(), AssertionError()]
+)
+def test_a_rule_that_crashes_denies_with_its_own_code(
+    good_facts: dict[str, Any], error: Exception
+) -> None:
+    decision = verdict(good_facts, (*RULES, crash(error)))
+    assert decision.codes == ("NEW-RULE",)
+    assert type(error).__name__ in decision.findings[0].explain
+    assert decision.allow is False
+
+
+def test_an_interrupt_is_not_swallowed(good_facts: dict[str, Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        verdict(good_facts, (crash(KeyboardInterrupt()),))
+
+
+def test_a_rule_that_answers_nonsense_denies(good_facts: dict[str, Any]) -> None:
+    for answer in (None, 7, [("one",)], [(None, None)]):
+        rule = Rule("ODD", ("FLOOR",), "m.", lambda f, a=answer: a)  # type: ignore[misc]
+        assert verdict(good_facts, (*RULES, rule)).codes == ("ODD",)
+
+
+def test_no_rules_is_not_permission(good_facts: dict[str, Any]) -> None:
+    assert verdict(good_facts, ()).allow is False
+
+
+@pytest.mark.parametrize("raw", [{}, {"now": 1.5}, {"a": object()}, {"now": "\ud800"}])
+def test_unreadable_facts_deny_and_still_have_a_digest(raw: dict[str, Any]) -> None:
+    decision = verdict(raw)
+    assert decision.codes == ("FACTS",)
+    assert decision.findings[0].cites == ("FLOOR",)
+    assert len(decision.facts_sha256) == 64
+
+
+def test_refused_says_every_reason_law_and_mend(good_facts: dict[str, Any]) -> None:
+    good_facts["source_faces"] = 2
+    for person in good_facts["people"]:
+        person["adult"] = False
+    error = Refused(verdict(good_facts))
+    assert error.code == "REFUSED"
+    assert error.message.startswith("refused: SOURCE-FACES: The source picture shows 2 faces")
+    assert "ADULT-ONLY (target_body 00000000-" in error.message
+    assert "[FLOOR, EU-AIA-5-NCII]" in error.message
+    assert error.mend.count("no role, flag or setting permits this") == 1
+    assert error.decision.codes == ("SOURCE-FACES", "ADULT-ONLY")
