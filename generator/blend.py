@@ -19,6 +19,8 @@ LEVELS = 4
 # A pixel is skin within these distances of the predicted skin, Lab units for L, a, b (measured on
 # rendered and studio faces: hair starts at about 30 darker or 16 off in tint).
 SKIN_LIMIT = np.array([24.0, 14.0, 16.0], np.float32)
+# The narrowest cover that counts, in eye distances: a lock, not a hair.
+STRAND = 0.035
 # Two Lab colours this near each other are one material in two places (measured).
 SAME_COLOUR = 16.0
 # An eye, brow or mouth counts as covered when this share of its surroundings is.
@@ -36,7 +38,19 @@ def feather(inside: Bools, start_px: float, width_px: float) -> Image:
     return smooth_step((distance - start_px) / max(width_px, 1e-6))
 
 
-def smooth_step(value: Image) -> Image:
+def soften(picture: Image, sigma_px: float) -> Image:
+    """Return the picture blurred by a Gaussian, float32."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), np.float32)
+
+
+def widen(mask: Image, width_px: float, *, times: int = 1) -> Image:
+    """Return the mask with each value spread over an ellipse of that width (odd, 3 px and up)."""
+    side = max(round(width_px) | 1, 3)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.dilate(mask, kernel, iterations=times), np.float32)
+
+
+def smooth_step(value: npt.NDArray[np.floating]) -> Image:
     """Return 3 t^2 - 2 t^3 of the values clipped to 0..1."""
     t = np.clip(value, 0.0, 1.0)
     out: Image = (t * t * (3.0 - 2.0 * t)).astype(np.float32)
@@ -82,9 +96,10 @@ def extend(picture: Image, inside: Bools) -> Image:
     size = (width + 1) // 2, (height + 1) // 2
     half_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     half = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    half = half / np.maximum(half_weight, 1e-6)[..., None]
-    filled = extend(half, half_weight > 1e-3)
+    half = half.reshape(size[1], size[0], -1) / np.maximum(half_weight, 1e-6)[..., None]
+    filled = extend(np.asarray(half, np.float32), np.asarray(half_weight > 1e-3))
     big = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+    big = big.reshape(picture.shape)
     out: Image = np.where(inside[..., None], picture, big).astype(np.float32)
     return out
 
@@ -94,22 +109,25 @@ def blend_bands(top: Image, bottom: Image, mask: Image, levels: int = LEVELS) ->
 
     mask: float32 (h, w), 1 = top. levels is cut for pictures under 2 ** levels pixels.
     """
-    levels = min(levels, int(np.log2(max(min(mask.shape), 2))))
-    share = mask
     bands = []
-    for _ in range(levels):
-        size = (top.shape[1] + 1) // 2, (top.shape[0] + 1) // 2
-        small_top, small_bottom = cv2.pyrDown(top, dstsize=size), cv2.pyrDown(bottom, dstsize=size)
-        full = top.shape[1], top.shape[0]
-        fine_top = top - cv2.pyrUp(small_top, dstsize=full)
-        fine_bottom = bottom - cv2.pyrUp(small_bottom, dstsize=full)
-        bands.append(fine_bottom + (fine_top - fine_bottom) * share[..., None])
-        top, bottom, share = small_top, small_bottom, cv2.pyrDown(share, dstsize=size)
-    out = bottom + (top - bottom) * share[..., None]
+    for _ in range(min(levels, int(np.log2(max(min(mask.shape), 2))))):
+        small_top, small_bottom, small_mask = (_half(p) for p in (top, bottom, mask))
+        fine = bottom - _double(small_bottom, bottom)
+        bands.append(lay_over(fine, top - _double(small_top, top), mask))
+        top, bottom, mask = small_top, small_bottom, small_mask
+    out = lay_over(bottom, top, mask)
     for band in reversed(bands):
-        out = cv2.pyrUp(out, dstsize=(band.shape[1], band.shape[0])) + band
-    result: Image = out.astype(np.float32)
-    return result
+        out = _double(out, band) + band
+    return out
+
+
+def _half(picture: Image) -> Image:
+    return np.asarray(cv2.pyrDown(picture), np.float32)
+
+
+def _double(picture: Image, like: Image) -> Image:
+    size = like.shape[1], like.shape[0]
+    return np.asarray(cv2.pyrUp(picture, dstsize=size), np.float32)
 
 
 def lay_over(bottom: Image, top: Image, mask: Image) -> Image:
@@ -128,19 +146,14 @@ def find_cover(
     nostrils, which differ from skin and cover nothing unless cover lies all around them.
     unit_px: eye distance.
     """
-    soft = cv2.GaussianBlur(lab, (0, 0), max(0.012 * unit_px, 0.5))
+    soft = soften(lab, max(0.012 * unit_px, 0.5))
     score = _unlike_skin(soft, normals, inside & ~parts, seeds & inside)
-    foreign = inside & ~parts & (score > 1.0)
-    size = max(int(round(0.035 * unit_px)) | 1, 3)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    opened = cv2.morphologyEx(foreign.astype(np.uint8), cv2.MORPH_OPEN, kernel)
-    cover = _touching_rim(opened, inside, unit_px)
+    cover = _touching_rim(inside & ~parts & (score > 1.0), inside, unit_px)
     cover = _grow_into_parts(soft, cover, inside & parts & (score > 1.0), 0.1 * unit_px)
-    cover = _with_buried_parts(cover, inside, parts, kernel)
-    grown = cv2.dilate(cover.astype(np.uint8), kernel, iterations=2)
-    # Reaches past the face's outline, so that no thread of skin shows between hair and hair.
-    out: Image = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), max(0.035 * unit_px, 0.6))
-    return out
+    cover = _with_buried_parts(cover, inside, parts, unit_px)
+    # Runs on past the face's outline, so that no thread of skin shows between hair and hair.
+    whole = (extend(cover.astype(np.float32)[..., None], inside)[..., 0] > 0.5).astype(np.float32)
+    return soften(widen(whole, STRAND * unit_px, times=2), max(STRAND * unit_px, 0.6))
 
 
 def _unlike_skin(lab: Image, normals: Image, usable: Bools, seeds: Bools) -> Image:
@@ -177,13 +190,15 @@ def _gap(lab: Image, predicted: npt.NDArray[np.floating]) -> Image:
     return out
 
 
-def _touching_rim(foreign: npt.NDArray[np.uint8], inside: Bools, unit_px: float) -> Bools:
+def _touching_rim(foreign: Bools, inside: Bools, unit_px: float) -> Bools:
     """Keep the pieces that reach in from the rim and are larger than a mole or a nostril."""
+    side = max(round(STRAND * unit_px) | 1, 3)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    pieces = cv2.morphologyEx(foreign.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(foreign, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(pieces, connectivity=8)
     keep = np.zeros(count, bool)
-    rim = np.unique(labels[(depth > 0) & (depth <= max(0.06 * unit_px, 2.0))])
-    keep[rim] = True
+    keep[np.unique(labels[(depth > 0) & (depth <= max(0.06 * unit_px, 2.0))])] = True
     keep &= stats[:, cv2.CC_STAT_AREA] > (0.05 * unit_px) ** 2
     keep[0] = False
     return np.asarray(keep[labels])
@@ -205,15 +220,13 @@ def _grow_into_parts(lab: Image, cover: Bools, doubtful: Bools, reach_px: float)
     return np.asarray(joined & np.isin(labels, touched))
 
 
-def _with_buried_parts(
-    cover: Bools, inside: Bools, parts: Bools, kernel: npt.NDArray[np.uint8]
-) -> Bools:
+def _with_buried_parts(cover: Bools, inside: Bools, parts: Bools, unit_px: float) -> Bools:
     """Add eyes, brows and lips whose surroundings are mostly covered."""
     out = cover.copy()
     count, labels = cv2.connectedComponents(parts.astype(np.uint8), connectivity=8)
     for number in range(1, count):
-        part = labels == number
-        ring = cv2.dilate(part.astype(np.uint8), kernel, iterations=3).astype(bool)
+        part = np.asarray(labels == number)
+        ring = widen(part.astype(np.float32), STRAND * unit_px, times=3) > 0
         ring &= inside & ~parts
         if ring.any() and float(cover[ring].mean()) > BURIED_SHARE:
             out |= part

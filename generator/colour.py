@@ -61,8 +61,8 @@ class Eye:
 
 def to_lab(frame: npt.NDArray[np.uint8] | Image) -> Image:
     """Return Lab float32 (h, w, 3) of a BGR picture, uint8 or float32 0..255."""
-    lab: Image = cv2.cvtColor(frame.astype(np.float32) / 255.0, cv2.COLOR_BGR2Lab)
-    return lab
+    lab = cv2.cvtColor(frame.astype(np.float32) / 255.0, cv2.COLOR_BGR2Lab)
+    return np.asarray(lab, np.float32)
 
 
 def to_bgr(lab: Image) -> Image:
@@ -71,29 +71,43 @@ def to_bgr(lab: Image) -> Image:
     return bgr
 
 
-def match_regions(moved: Image, own: Image, regions: Regions, eye_distance: float) -> Image:
-    """Return `moved` (Lab, h, w, 3) in the colours of `own` (Lab, the same geometry).
+def match_skin(moved: Image, own: Image, regions: Regions) -> Image:
+    """Return `moved` (Lab, h, w, 3) with the skin tone of `own` (Lab, the same geometry).
 
-    regions.skin must only cover pixels that are skin in both. eye_distance in pixels.
+    regions.skin must only cover pixels that are skin in both. Skin gets mean and limited contrast,
+    lips and brows no contrast in tint or lightness, only the move of the mean.
     """
-    weight = regions.skin
-    if float(weight.sum()) < MIN_PIXELS:
+    if float(regions.skin.sum()) < MIN_PIXELS:
         return moved
-    have, want = _statistics(moved, weight), _statistics(own, weight)
-    out = _mix(
-        _move_skin(moved, have, want),
-        _move_skin(moved, have, (want[0], have[1])),
-        np.maximum(regions.brows, regions.lips),
-    )
-    shading = slow_part(own - out, weight, SHADING_SIGMA * eye_distance)
-    # Tint follows lightness here too: dark pixels have none to shift.
-    shading[..., 1:] *= np.clip(out[..., :1] / max(float(want[0][0]), 1.0), 0.0, 1.15)
-    out = out + SHADING_STRENGTH * shading
-    if float(regions.lips.sum()) >= MIN_PIXELS:
-        sharp = (regions.lips > 0.5).astype(np.float32)
-        gap = _statistics(own, sharp)[0] - _statistics(out, sharp)[0]
-        out = out + regions.lips[..., None] * (LIP_STRENGTH * gap)
-    return out.astype(np.float32)
+    have, want = _statistics(moved, regions.skin), _statistics(own, regions.skin)
+    plain = _move_skin(moved, have, (want[0], have[1]))
+    full = _move_skin(moved, have, want)
+    return _mix(full, plain, np.maximum(regions.brows, regions.lips))
+
+
+def match_shading(moved: Image, own: Image, regions: Regions, eye_distance: float) -> Image:
+    """Return `moved` under the light of `own`: with its slow shading.
+
+    Both Lab (h, w, 3) of one geometry; eye_distance in pixels.
+    """
+    if float(regions.skin.sum()) < MIN_PIXELS:
+        return moved
+    shading = slow_part(own - moved, regions.skin, SHADING_SIGMA * eye_distance)
+    # Tint follows lightness: dark pixels have none to shift.
+    level = max(float(_statistics(own, regions.skin)[0][0]), 1.0)
+    shading[..., 1:] *= np.clip(moved[..., :1] / level, 0.0, 1.15)
+    out: Image = (moved + SHADING_STRENGTH * shading).astype(np.float32)
+    return out
+
+
+def match_lips(moved: Image, own: Image, regions: Regions) -> Image:
+    """Return `moved` with its lips part of the way (LIP_STRENGTH) to the mean colour of `own`."""
+    sharp = (regions.lips > 0.5).astype(np.float32)
+    if float(sharp.sum()) < MIN_PIXELS:
+        return moved
+    gap = _statistics(own, sharp)[0] - _statistics(moved, sharp)[0]
+    out: Image = (moved + regions.lips[..., None] * (LIP_STRENGTH * gap)).astype(np.float32)
+    return out
 
 
 def _move_skin(lab: Image, have: Statistics, want: Statistics) -> Image:

@@ -29,6 +29,9 @@ Frame = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 """float32, any shape; the shape stands where the name is used."""
 
+FaceBox = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels; may reach outside the frame."""
+
 MESH_POINTS = 468
 IRIS_POINTS = 5
 
@@ -69,7 +72,7 @@ class Face:
     Raises ShapeError on wrong shapes and on NaN or infinity.
     """
 
-    box: tuple[float, float, float, float]
+    box: FaceBox
     score: float
     mesh: FloatArray
     iris: FloatArray
@@ -102,6 +105,13 @@ class FaceAnalyser(Protocol):
 
     def analyse(self, frame: Frame) -> list[Face]:
         """Return all faces of a BGR uint8 frame, largest box first; [] when there is none."""
+        ...
+
+    def locate(self, frame: Frame) -> list[FaceBox]:
+        """Return every place that may be a face, also those too covered to be measured.
+
+        At least as many as `analyse` returns: whoever counts people counts these.
+        """
         ...
 
 
@@ -152,6 +162,11 @@ class StackAnalyser:
         self.id_model = id_net.name
         self.thresholds = id_net.thresholds
         self.models: Mapping[str, str] = {**detector.models, **mesher.models, **id_net.models}
+
+    def locate(self, frame: Frame) -> list[FaceBox]:
+        """Return every detected box of a BGR uint8 frame, before the mesh judges it."""
+        require_frame(frame)
+        return [found.box for found in self._detector.detect(frame)]
 
     def analyse(self, frame: Frame) -> list[Face]:
         """Return all faces of a BGR uint8 (h, w, 3) frame, largest box first; [] when none.

@@ -138,8 +138,8 @@ def shape_difference(source: Mesh, target: Mesh) -> Mesh:
 def _whole_move(source: Mesh, target: Mesh, points: list[int], corners: tuple[int, int]) -> Mesh:
     """Return the difference that moves and scales a part as a whole, keeping its own form."""
     a, b = corners
-    growth = np.linalg.norm(source[a] - source[b]) / np.linalg.norm(target[a] - target[b])
-    growth = float(np.clip(growth, *GROWTH))
+    widths = (float(np.linalg.norm(mesh[a] - mesh[b])) for mesh in (source, target))
+    growth = float(np.clip(next(widths) / max(next(widths), 1e-6), *GROWTH))
     centre = (target[a] + target[b]) / 2
     moved = (source[a] + source[b]) / 2 - centre
     difference: Mesh = moved + (growth - 1) * (target[points] - centre)

@@ -34,6 +34,7 @@ SHAPE_BLEND = 0.5
 # Range. Degrees are head yaw; beyond them half the texture would be invented.
 MAX_YAW_GAP_DEG = 60.0
 MAX_SOURCE_YAW_DEG = 40.0
+MAX_TARGET_YAW_DEG = 60.0
 MIN_FACE_SIDE_PX = 64.0
 MIN_LID_OPENING = 0.15
 """Lid gap over eye width; the narrowest of 288 eyes in studio photographs measured .20."""
@@ -44,10 +45,14 @@ MAX_EYE_COVER = 0.3
 MAX_FACE_COVER = 0.4
 """Share of the inner face that may be covered [generator reference, section 1]."""
 
+MIN_LENT_SHARE = 0.5
+"""Share of the target's face that the source can cover; below it hardly anybody is swapped."""
+
 # Sizes, in eye distances of the target.
 MARGIN = 0.15
 RIM_START, RIM_WIDTH = 0.03, 0.16
 EYE_RIM = 0.014
+EDGE_SOFTNESS = 0.025
 KINK_SMOOTHING = 0.012
 COVER_MARGIN = 0.07
 SMALL_HOLE = 0.3
@@ -125,13 +130,14 @@ def require_range(source: Face, target: Face) -> None:
     gap = abs(source.pose[0] - target.pose[0])
     if gap > MAX_YAW_GAP_DEG:
         raise OutOfRange("the yaw difference (degrees)", measured=gap, limit=MAX_YAW_GAP_DEG)
-    yaw = abs(source.pose[0])
-    if yaw > MAX_SOURCE_YAW_DEG:
-        mend = "use a source picture that faces the camera"
-        raise OutOfRange(
-            "the source's yaw (degrees)", measured=yaw, limit=MAX_SOURCE_YAW_DEG, mend=mend
-        )
-    for whose, face in (("source", source), ("target", target)):
+    for whose, face, limit in (
+        ("source", source, MAX_SOURCE_YAW_DEG),
+        ("target", target, MAX_TARGET_YAW_DEG),
+    ):
+        yaw = abs(face.pose[0])
+        if yaw > limit:
+            mend = f"use a {whose} picture that faces the camera"
+            raise OutOfRange(f"the {whose}'s yaw (degrees)", measured=yaw, limit=limit, mend=mend)
         side = min(face.box[2] - face.box[0], face.box[3] - face.box[1])
         if side < MIN_FACE_SIDE_PX:
             raise OutOfRange(
@@ -181,7 +187,8 @@ def view_face(frame: Frame, face: Face, scale: float) -> View:
     if scale < 0.8:
         wide, high = (max(round(side * scale), 8) for side in (x1 - x0, y1 - y0))
         factor = np.array([wide / (x1 - x0), high / (y1 - y0)])
-        part = cv2.resize(part, (wide, high), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(part, (wide, high), interpolation=cv2.INTER_AREA)
+        part = np.asarray(small, np.uint8)
     mesh = face.mesh.astype(np.float64)
     mesh[:, :2] = (mesh[:, :2] - [x0, y0] + 0.5) * factor - 0.5
     mesh[:, 2] *= factor.mean()
@@ -193,9 +200,15 @@ def view_face(frame: Frame, face: Face, scale: float) -> View:
 def _compose(source: View, target: View, frame: Frame, amount: float) -> Rendering:
     stage = _set_stage(source, target, amount)
     moved, lent = _lend_texture(source, stage)
+    shown = float(lent.sum() / max(int(stage.raster.covered.sum()), 1))
+    if shown < MIN_LENT_SHARE:
+        raise OutOfRange(
+            "the share of the face that the source shows", measured=shown, limit=MIN_LENT_SHARE
+        )
     face = _join(moved, lent, stage)
     # Covers stay where they were: they do not take part in the change of shape.
-    support = blend.smooth_step(stage.rim / RIM_START) * (1.0 - target.cover)
+    soft = blend.feather(stage.raster.covered, 0.5, EDGE_SOFTNESS * stage.unit)
+    support = np.minimum(blend.smooth_step(stage.rim / RIM_START), soft) * (1.0 - target.cover)
     (x0, y0), (height, width) = target.origin, target.shape
     window = np.s_[y0 : y0 + height, x0 : x0 + width]
     out = frame.copy()
@@ -222,8 +235,7 @@ def _set_stage(source: View, target: View, amount: float) -> Stage:
 def _lend_texture(source: View, stage: Stage) -> tuple[Image, Bools]:
     """Return the source's face in the stage's shape and colours (Lab), and where it is usable."""
     topology, unit = load_topology(), stage.unit
-    width = round(2 * COVER_MARGIN * unit) | 1
-    bare = 1.0 - cv2.dilate(source.cover, np.ones((width, width), np.uint8))
+    bare = 1.0 - blend.widen(source.cover, 2 * COVER_MARGIN * unit)
     regions, layers = _regions(stage), []
     for twin in (np.arange(len(topology.mirror)), topology.mirror):
         # Point p of the stage takes what the source shows at p, or at p's mirror point.
@@ -231,14 +243,17 @@ def _lend_texture(source: View, stage: Stage) -> tuple[Image, Bools]:
         quality = warp.texture_quality(source.mesh, stage.mesh[twin], topology.triangles)[twin]
         seen = stage.raster.spread(quality) * _on_picture(positions, source.shape)
         seen = seen * np.clip(warp.pull(bare, positions), 0.0, 1.0)
-        seen = cv2.GaussianBlur(seen, (0, 0), 0.04 * unit) * stage.raster.covered
+        seen = blend.soften(seen, 0.04 * unit) * stage.raster.covered
         texture = warp.pull(source.lab, positions)
-        matched = colour.match_regions(texture, stage.own, regions.seen_in(seen > LENT), unit)
-        layers.append((matched, seen))
+        seen_regions = regions.seen_in(seen > LENT)
+        matched = colour.match_skin(texture, stage.own, seen_regions)
+        matched = colour.match_shading(matched, stage.own, seen_regions, unit)
+        layers.append((blend.extend(matched, seen > LENT), seen))
     (straight, first), (mirrored, second) = layers
     share = first / np.maximum(first + (1.0 - first) * second, 1e-3)
-    moved = blend.lay_over(mirrored, straight, blend.smooth_step((share - 0.25) / 0.5))
+    moved = blend.blend_bands(straight, mirrored, blend.smooth_step((share - 0.25) / 0.5))
     lent = np.maximum(first, second) > LENT
+    moved = colour.match_lips(moved, stage.own, regions)
     return moved, blend.fill_holes(lent, stage.raster.covered, (SMALL_HOLE * unit) ** 2)
 
 
@@ -250,9 +265,7 @@ def _join(moved: Image, lent: Bools, stage: Stage) -> Image:
     under = blend.extend(stage.own, inside & (stage.cover < 0.05))
     face = blend.blend_bands(blend.extend(moved, lent), under, alpha)
     kept = blend.fill_polygons(inside.shape, [*stage.outlines.eyes, stage.outlines.mouth])
-    width = round(EYE_RIM * unit) | 1
-    kept = cv2.dilate(kept, np.ones((width, width), np.uint8))
-    kept = cv2.GaussianBlur(kept, (0, 0), EYE_RIM * unit)
+    kept = blend.soften(blend.widen(kept, EYE_RIM * unit), EYE_RIM * unit)
     return blend.lay_over(stage.own, face, 1.0 - kept)
 
 
@@ -260,13 +273,13 @@ def _regions(stage: Stage) -> colour.Regions:
     """Return where skin may be measured, and where lips and brows are."""
     shape, unit, lines = stage.raster.index.shape, stage.unit, stage.outlines
     lips = blend.fill_polygons(shape, [lines.lips])
-    brows = cv2.GaussianBlur(blend.fill_polygons(shape, [*lines.brows]), (0, 0), 0.03 * unit)
+    brows = blend.soften(blend.fill_polygons(shape, [*lines.brows]), 0.03 * unit)
     other = np.maximum.reduce(
         [lips, brows, blend.fill_polygons(shape, [*lines.sockets, lines.nose])]
     )
     rim = blend.smooth_step((stage.rim - 0.03) / 0.08)
     skin = (1.0 - stage.cover) * rim * (1.0 - other)
-    return colour.Regions(skin, cv2.GaussianBlur(lips, (0, 0), 0.015 * unit), brows)
+    return colour.Regions(skin, blend.soften(lips, 0.015 * unit), brows)
 
 
 def _tint_irises(target: View, source: View) -> Image:
@@ -303,7 +316,7 @@ def _cover_of(lab: Image, mesh: Points, unit: float) -> Image:
     scale = min(1.0, COVER_UNIT_PX / unit)
     height, width = lab.shape[:2]
     size = max(round(width * scale), 8), max(round(height * scale), 8)
-    small = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
     mesh = mesh * [size[0] / width, size[1] / height, scale]
     triangles, lines = load_topology().triangles, draw_outlines(mesh)
     raster = warp.rasterise(mesh, triangles, (size[1], size[0]))
@@ -319,8 +332,8 @@ def _cover_of(lab: Image, mesh: Points, unit: float) -> Image:
         parts=within(*lines.sockets, _swell(lines.lips, 1.15), lines.nose),
         unit_px=unit * scale,
     )
-    back: Image = cv2.resize(cover, (width, height), interpolation=cv2.INTER_LINEAR)
-    return back
+    back = cv2.resize(cover, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(back, np.float32)
 
 
 def _positions(raster: warp.Raster, mesh: Points, unit: float) -> Image:

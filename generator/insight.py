@@ -27,6 +27,7 @@ from generator.errors import PackMissing, ShapeError, WeightRefused
 from generator.faces import (
     MESH_POINTS,
     Face,
+    FaceBox,
     FloatArray,
     Frame,
     IdThresholds,
@@ -142,23 +143,34 @@ class InsightFacePack:
 
     def analyse(self, frame: Frame) -> list[Face]:
         """Return all faces of a BGR uint8 frame, largest box first; raises ShapeError."""
+        found = self._find(frame)
+        faces = [face for item in found if (face := self._as_face(frame, item)) is not None]
+        return sorted(faces, key=face_area, reverse=True)
+
+    def locate(self, frame: Frame) -> list[FaceBox]:
+        """Return every box the pack's detector finds, before our mesh judges it."""
+        return [_as_box(item) for item in self._find(frame)]
+
+    def _find(self, frame: Frame) -> list[Any]:
         require_frame(frame)
         try:
             with _no_future_warnings():
-                found = self._analysis.get(frame)
+                return list(self._analysis.get(frame))
         except Exception as error:  # whatever the operator's nets make the library raise
             raise WeightRefused(f"the pack failed on a frame of {frame.shape}") from error
-        faces = [face for item in found if (face := self._as_face(frame, item)) is not None]
-        return sorted(faces, key=face_area, reverse=True)
 
     def _as_face(self, frame: Frame, item: Any) -> Face | None:
         marks = self._mesher.fit(frame, six_points(item.kps))
         if marks is None:
             return None
-        x0, y0, x1, y1 = (float(v) for v in item.bbox)
         vector = np.asarray(item.normed_embedding, np.float32)
         score = float(item.det_score)
-        return Face((x0, y0, x1, y1), score, marks.mesh, marks.iris, marks.pose, vector)
+        return Face(_as_box(item), score, marks.mesh, marks.iris, marks.pose, vector)
+
+
+def _as_box(item: Any) -> FaceBox:
+    x0, y0, x1, y1 = (float(v) for v in item.bbox)
+    return x0, y0, x1, y1
 
 
 def fit_similarity(

@@ -1,4 +1,4 @@
-"""Measuring the pictures of a request: who is shown, where, and does everyone shown match a consent.
+"""Measuring the pictures of a request: who is shown, where, and who of them matches a consent.
 
 Gives facts, never a decision. Every face counts, also one that matches nobody; a face is claimed by
 one person at most, and a template that does not open or fit counts as a mismatch.
@@ -46,8 +46,9 @@ def measure(
     return Measured(
         source_sha256=source.sha256,
         target_sha256=target.sha256,
-        source_faces=len(shown["source"]),
-        target_faces=len(shown["target"]),
+        # A face too covered to be measured still belongs to somebody: it counts, unresolved.
+        source_faces=max(len(shown["source"]), len(analyser.locate(source.frame))),
+        target_faces=max(len(shown["target"]), len(analyser.locate(target.frame))),
         target_faces_resolved=sum(p.match == "match" for p in in_target),
         people=tuple(people),
         models=dict(analyser.models),

@@ -80,10 +80,11 @@ class SwapTask:
         """Raise WarrantInvalid or UnnamedFace unless the task is permitted at this moment."""
         active = require_active(self.warrant)
         active.require(source_sha256=self.source.sha256, target_sha256=self.target.sha256)
-        for role, face in (
+        roles: tuple[tuple[PersonRole, Face], ...] = (
             ("source_identity", self.source_face),
             ("target_body", self.target_face),
-        ):
+        )
+        for role, face in roles:
             boxes = named_boxes(active, role)
             if len(boxes) != 1 or overlap(face.box, boxes[0]) < SAME_FACE_IOU:
                 raise UnnamedFace(f"the warrant does not name this face as its {role}")

@@ -13,6 +13,7 @@ Refused: a data file that does not fit its own derivation (ShapeError).
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -160,8 +161,7 @@ def _distance_to_ring(points: Points, ring: Points) -> Points:
     offset = points[:, None] - ring[None]
     along = np.clip((offset * step).sum(2) / (step**2).sum(1), 0.0, 1.0)
     nearest = np.linalg.norm(offset - along[..., None] * step, axis=2)
-    out: Points = nearest.min(1)
-    return out
+    return np.asarray(nearest.min(1), np.float64)
 
 
 def mirror_pairs(neutral: Points) -> Indices:
@@ -198,7 +198,7 @@ def derive_triangles(neutral: Points) -> Indices:
     ab, ac = (flat[found[:, k]] - flat[found[:, 0]] for k in (1, 2))
     turned = ab[:, 0] * ac[:, 1] < ab[:, 1] * ac[:, 0]
     found[turned] = found[turned][:, ::-1]
-    strips = [_strip(o, i) for o, i in zip(LIP_RINGS, LIP_RINGS[1:], strict=False)]
+    strips = [_strip(o, i) for o, i in itertools.pairwise(LIP_RINGS)]
     return np.concatenate([found, *strips, _opening(LIPS_INNER)])
 
 
@@ -256,7 +256,7 @@ def average_neutral(meshes: Points) -> Points:
     eyes = mean[[33, 133]].mean(0), mean[[362, 263]].mean(0)
     mean = (mean - mean[168]) / np.linalg.norm(eyes[1] - eyes[0])
     mean[:, 0] = (mean[:, 0] - mean[mirror_pairs(mean), 0]) / 2
-    return np.round(mean, 4)
+    return np.asarray(np.round(mean, 4), np.float64)
 
 
 def _stand_upright(mesh: Points, pairs: Indices) -> Points:
@@ -265,8 +265,8 @@ def _stand_upright(mesh: Points, pairs: Indices) -> Points:
     x = x * np.sign(x[0])
     y = np.array([0.0, 1.0, 0.0]) - x * x[1]
     y /= np.linalg.norm(y)
-    turned: Points = mesh @ np.stack([x, y, np.cross(x, y)]).T
-    return turned - turned.mean(0)
+    turned = mesh @ np.stack([x, y, np.cross(x, y)]).T
+    return np.asarray(turned - turned.mean(0), np.float64)
 
 
 def _fit(mesh: Points, to: Points) -> Points:
@@ -274,8 +274,8 @@ def _fit(mesh: Points, to: Points) -> Points:
     a, b = mesh - mesh.mean(0), to - to.mean(0)
     u, s, vt = np.linalg.svd(a.T @ b)
     fix = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    moved: Points = a @ ((u * fix) @ vt) * float((s * fix).sum() / (a**2).sum()) + to.mean(0)
-    return moved
+    moved = a @ ((u * fix) @ vt) * float((s * fix).sum() / (a**2).sum()) + to.mean(0)
+    return np.asarray(moved, np.float64)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ class Raster:
         flat = values.reshape(len(values), -1).astype(np.float32)
         corners = flat[self.triangles[np.maximum(self.index, 0)]]
         out = np.einsum("hwk,hwkc->hwc", self.weights, corners)
-        return out if values.ndim > 1 else out[..., 0]
+        return np.asarray(out if values.ndim > 1 else out[..., 0], np.float32)
 
 
 def rasterise(mesh: Points, triangles: npt.NDArray[np.int64], shape: tuple[int, int]) -> Raster:
@@ -95,8 +95,8 @@ def pull(picture: Image, positions: Image) -> Image:
     Cubic; pixels that fall outside repeat the border.
     """
     x, y = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
-    out: Image = cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return out
+    out = cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.float32)
 
 
 def smooth_positions(raster: Raster, positions: Image, sigma_px: float) -> Image:

@@ -43,7 +43,7 @@ RequestId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}
 Territory = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 UnixTime = Annotated[int, Field(ge=0, le=253_402_300_799)]  # up to the year 9999
 Text = Annotated[str, StringConstraints(min_length=1, max_length=400)]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,80}$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,80}$")]
 
 
 class Document(BaseModel):

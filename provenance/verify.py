@@ -31,6 +31,7 @@ from provenance.errors import (
 from provenance.evidence import Evidence, Report, State, Subject
 from provenance.fingerprints import MATCH_DISTANCE, Fingerprint, distance, fingerprint
 from provenance.labels import read_labels
+from provenance.manifest import GENERATOR
 from provenance.media import Picture, decode
 from provenance.registry import Registry, ReleaseRow
 from provenance.store import Store
@@ -127,7 +128,8 @@ class _Case:
         self._say(
             "fingerprint",
             "holds" if bits <= MATCH_DISTANCE else "fails",
-            f"{bits} of 256 bits differ from the released picture; {MATCH_DISTANCE} may",
+            f"{bits} of 256 bits differ from the released picture, {MATCH_DISTANCE} may: it looks "
+            "alike; small edits are not excluded",
         )
         if bits > MATCH_DISTANCE:
             raise Tampered(
@@ -174,7 +176,9 @@ class _Case:
         self._say(
             "signature",
             "holds" if intact else "fails",
-            f"the manifest {reading.manifest_id} and the file fit" if intact else codes,
+            f"the manifest {reading.manifest_id} fits this file"
+            if intact
+            else f"the file is not as it was signed: {codes or reading.detail}",
         )
         self._say(
             "trust",
@@ -195,7 +199,8 @@ class _Case:
         self._say("ingredients", "fails" if bad else "holds", bad or "no ingredient fails")
         lint = "; ".join(f"{f.code}: {f.words}" for f in reading.findings)
         # Another maker's habits are not ours to judge; our own output keeps every rule.
-        broken: State = "fails" if reading.warrant else "warns"
+        ours = reading.warrant is not None or reading.claim_generator == GENERATOR["name"]
+        broken: State = "fails" if ours else "warns"
         self._say("lint", broken if lint else "holds", lint or "the manifest keeps every rule")
 
     def _look_at_mark(self, bound: str | None) -> None:
@@ -298,7 +303,7 @@ _VERDICT_WORDS = {
     "trusted": "the manifest is intact and its signer trusted",
     "intact_untrusted": "the manifest is intact, but its signer leads to none of the given anchors",
     "invalid": "the file or its manifest was changed after signing",
-    "ingredient_invalid": "the manifest builds on an ingredient that was changed after signing",
+    "ingredient_invalid": "the manifest builds on an ingredient that does not hold",
     "no_manifest": "the file carries no manifest",
     "remote_manifest_not_fetched": "the manifest is on a server; nothing is fetched",
     "unreadable": "the file carries a manifest that cannot be read",
