@@ -103,7 +103,7 @@ class AuditLog:
         if len(data) > MAX_ENTRY_BYTES:
             raise Malformed(f"a log entry of {len(data)} bytes; at most {MAX_ENTRY_BYTES}")
         index = _size(within)
-        row = {"i": index, "at": at, "about": _about(content), "data": data}
+        row = {"i": index, "at": at, "about": _about(kind, content), "data": data}
         within.execute(sa.insert(ENTRY), row)
         within.execute(sa.insert(NODE), _new_nodes(within, index, merkle.leaf_hash(data)))
         return Receipt(index=index, size=index + 1)
@@ -166,7 +166,7 @@ class AuditLog:
             raise LogTampered("the log's entries do not lead to its tree: an entry was changed")
         for row in rows:
             entry = parse_object(row.data)
-            if (row.at, row.about) != (entry["at"], _about(entry)):
+            if (row.at, row.about) != (entry["at"], _about(entry["kind"], entry)):
                 raise LogTampered(f"the columns of entry {row.i} are not what the entry says")
         if kept is not None:
             old = open_checkpoint(kept, origin=self._origin, key=self._key.public)
@@ -242,9 +242,9 @@ def _roots(connection: sa.Connection, ranges: Sequence[tuple[int, int]]) -> list
     return [merkle.fold([nodes[node] for node in cover]) for cover in covers]
 
 
-def _about(content: Mapping[str, Any]) -> str | None:
+def _about(kind: str, content: Mapping[str, Any]) -> str | None:
     """Return the consent or warrant whose newest step an entry is."""
-    about: str | None = content.get("subject", content.get("warrant"))
+    about: str | None = content.get("subject" if kind == "consent_event" else "warrant")
     return about
 
 

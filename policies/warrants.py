@@ -88,7 +88,8 @@ class ActiveWarrant:
 
 def require_active(value: object) -> ActiveWarrant:
     """Return `value` if it is an ActiveWarrant; raise WarrantInvalid for anything else."""
-    if type(value) is not ActiveWarrant or not hasattr(value, "document"):
+    whole = all(hasattr(value, name) for name in ActiveWarrant.__slots__)
+    if type(value) is not ActiveWarrant or not whole:
         raise WarrantInvalid(
             "this needs an active warrant",
             code="WARRANT-REQUIRED",

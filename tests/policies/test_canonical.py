@@ -34,14 +34,14 @@ def documents(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, objec
     return st.dictionaries(text, values, max_size=5)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(documents(ASCII))
 def test_ascii_documents_agree_with_sorted_compact_json(document: dict[str, object]) -> None:
     plain = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     assert canonical(document) == plain.encode()
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(documents(UNICODE))
 def test_round_trip(document: dict[str, object]) -> None:
     data = canonical(document)
@@ -50,17 +50,16 @@ def test_round_trip(document: dict[str, object]) -> None:
     assert canonical(parse(data)) == data
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(st.binary(max_size=60) | documents(ASCII).map(canonical), st.data())
 def test_hostile_bytes_give_a_document_or_malformed(data: bytes, draw: st.DataObject) -> None:
     cut = draw.draw(st.integers(0, len(data)))
     hostile = data[:cut] + draw.draw(st.binary(max_size=3)) + data[cut:]
     try:
         value = parse(hostile)
-    except Malformed as error:
-        assert error.code == "MALFORMED"
-    else:
-        assert canonical(value) == hostile
+    except Malformed:
+        return  # any other error fails the test
+    assert canonical(value) == hostile
 
 
 def test_keys_beyond_the_bmp_sort_by_utf_16_units() -> None:

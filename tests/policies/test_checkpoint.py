@@ -52,7 +52,8 @@ def test_any_changed_character_is_refused(at: int, character: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "size", ["", "-1", "+1", "01", "1.0", "1e3", " 1", "1 ", "\N{ARABIC-INDIC DIGIT ONE}", "9" * 19, "x"]
+    "size",
+    ["", "-1", "+1", "01", "1.0", "1e3", " 1", "1 ", "\N{ARABIC-INDIC DIGIT ONE}", "9" * 19, "x"],
 )
 def test_sizes_that_are_not_plain_numbers(size: str) -> None:
     with pytest.raises(Malformed) as caught:

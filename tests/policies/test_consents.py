@@ -156,17 +156,20 @@ def test_expiry_needs_no_event(office: Any) -> None:
 
 
 EDITS = {
-    "a record's byte": "update consent set document = cast(replace(document, '\"DE\"', '\"US\"') as blob)",
+    "a record's byte": "update consent set document = "
+    "cast(replace(document, '\"DE\"', '\"US\"') as blob)",
     "a record as text": "update consent set document = cast(document as text)",
     "a record as number": "update consent set document = 7",
     "a record emptied": "update consent set document = x''",
-    "an event's byte": "update consent_event set document = cast(replace(document, 'confirmed', 'withdrawn') as blob)",
+    "an event's byte": "update consent_event set document = "
+    "cast(replace(document, 'confirmed', 'withdrawn') as blob)",
     "an event as text": "update consent_event set document = cast(document as text) where seq = 1",
     "the last event cut": "delete from consent_event where seq = 1",
     "the first event cut": "delete from consent_event where seq = 0",
     "all events cut": "delete from consent_event",
     "events reordered": "update consent_event set seq = 5 - seq",
-    "the log's entry edited": "update log_entry set data = cast(replace(data, '\"seq\":1', '\"head\":1') as blob)",
+    "the log's entry edited": "update log_entry set data = "
+    "cast(replace(data, '\"seq\":1', '\"head\":1') as blob)",
     "the log's entries cut": "delete from log_entry",
     "the log's newest entry cut": "delete from log_entry where i = 1",
 }  # fmt: skip
@@ -180,9 +183,7 @@ def test_an_edited_row_permits_nothing(office: Any, tamper: Tamper, name: str) -
     refuse(office, record_id)
 
 
-def test_a_withdrawal_cut_out_of_the_database_does_not_revive(
-    office: Any, tamper: Tamper
-) -> None:
+def test_a_withdrawal_cut_out_of_the_database_does_not_revive(office: Any, tamper: Tamper) -> None:
     record_id = office.enrol()
     office.withdraw(record_id)
     tamper(office.database, "delete from consent_event where seq = 2")
@@ -233,7 +234,10 @@ def test_a_template_that_is_not_the_records(office: Any, tamper: Tamper) -> None
     other = replace(office.book, vault=Vault(b"z" * 32))
     with pytest.raises(TemplateUnreadable):
         other.template(record)
-    move = "update template set {0} = (select {0} from template where record_id = ?) where record_id = ?"
+    move = (
+        "update template set {0} = (select {0} from template where record_id = ?) "
+        "where record_id = ?"
+    )
     tamper(office.database, move.format("wrapped_key"), two, one)
     with pytest.raises(TemplateUnreadable):
         office.book.template(record)

@@ -33,9 +33,14 @@ def test_commit_and_reopen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_any_error_rolls_everything_back(error: type[BaseException]) -> None:
     database = Database("sqlite://")
-    with pytest.raises(error), database.transaction() as connection:
-        connection.execute(sa.insert(CONSENT), ROW)
-        raise error
+
+    def fail_half_way() -> None:
+        with database.transaction() as connection:
+            connection.execute(sa.insert(CONSENT), ROW)
+            raise error
+
+    with pytest.raises(error):
+        fail_half_way()
     assert count(database) == 0
 
 
@@ -97,15 +102,21 @@ def test_careless_edits_meet_a_trigger(table: str, sql: str) -> None:
     blob = {"log_entry": "data", "log_node": "hash"}.get(table, "document")
     with database.transaction() as connection:
         if table == "consent_event":
-            connection.exec_driver_sql(f"insert into consent {ROWS['consent']}")  # noqa: S608
-        connection.exec_driver_sql(f"insert into {table} {ROWS[table]}")  # noqa: S608
+            connection.exec_driver_sql(f"insert into consent {ROWS['consent']}")
+        connection.exec_driver_sql(f"insert into {table} {ROWS[table]}")
     with pytest.raises(StoreUnavailable, match="append-only"), database.transaction() as connection:
         connection.exec_driver_sql(sql.format(table, blob, ROWS[table]))
 
 
 def test_constraints_hold() -> None:
     database = Database("sqlite://")
-    bad_state = {"warrant_id": "w", "request_id": "r", "document": b"", "state": "free", "changed_at": 0}
+    bad_state = {
+        "warrant_id": "w",
+        "request_id": "r",
+        "document": b"",
+        "state": "free",
+        "changed_at": 0,
+    }
     for statement, row in (
         (sa.insert(WARRANT), bad_state),
         (sa.insert(module.CONSENT_EVENT), {"record_id": "nobody", "seq": 0, "document": b""}),
@@ -162,3 +173,18 @@ def test_a_database_of_an_older_version_does_not_open_the_gate(tmp_path: Path) -
         connection.exec_driver_sql("drop table log_node")
     with pytest.raises(StoreUnavailable), database.transaction() as connection:
         connection.execute(sa.select(NODE))
+
+
+def test_another_engine_gets_no_sqlite_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = sa.create_engine
+
+    def create_other(url: str, **options: object) -> sa.Engine:
+        engine = create(url, **options)
+        engine.dialect.name = "other"
+        return engine
+
+    monkeypatch.setattr(sa, "create_engine", create_other)
+    with Database("sqlite://").transaction() as connection:
+        names = connection.exec_driver_sql("select name from sqlite_master where type = 'trigger'")
+        assert names.all() == []
+        assert connection.exec_driver_sql("pragma foreign_keys").scalar() == 0

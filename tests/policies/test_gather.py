@@ -51,9 +51,7 @@ def test_good_facts(office: Any) -> None:
         ({"identity_model_sha256": "0" * 64}, {"TEMPLATE-MODEL"}),
     ],
 )
-def test_what_the_pictures_show(
-    office: Any, measured: dict[str, Any], expected: set[str]
-) -> None:
+def test_what_the_pictures_show(office: Any, measured: dict[str, Any], expected: set[str]) -> None:
     request = office.swap_request()
     assert codes(gather(office, request, office.measured(request, **measured))) == expected
 
@@ -128,9 +126,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("narrow", ["source", "target"])
-def test_a_narrower_consent_of_either_person_denies(
-    office: Any, scope: str, narrow: str
-) -> None:
+def test_a_narrower_consent_of_either_person_denies(office: Any, scope: str, narrow: str) -> None:
     changes = {scope: SCOPES[scope]}
     people = [
         (office.enrol(**(changes if narrow == "source" else {})), "source_identity"),

@@ -66,7 +66,9 @@ def test_hex_round_trip_and_kid() -> None:
     assert public.kid == hashlib.sha256(public.raw).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("spoil", [str.upper, lambda t: t[:-1], lambda t: t + "\n", lambda t: " " + t])
+@pytest.mark.parametrize(
+    "spoil", [str.upper, lambda t: t[:-1], lambda t: t + "\n", lambda t: " " + t]
+)
 def test_a_key_has_one_spelling(spoil: object) -> None:
     with pytest.raises(BadSignature):
         PublicKey.from_hex(spoil(KEY.public.hex))  # type: ignore[operator]

@@ -65,9 +65,9 @@ def test_hashes_are_domain_separated() -> None:
     assert hashlib.sha256(b"").digest() == EMPTY_ROOT
     assert leaf_hash(b"") == hashlib.sha256(b"\x00").digest()
     assert leaf_hash(b"\x01" + b"a" * 64) != node_hash(b"a" * 32, b"a" * 32)
-    assert node_hash(b"a" * 32, b"b" * 32) == hashlib.sha256(
-        b"\x01" + b"a" * 32 + b"b" * 32
-    ).digest()
+    assert (
+        node_hash(b"a" * 32, b"b" * 32) == hashlib.sha256(b"\x01" + b"a" * 32 + b"b" * 32).digest()
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -154,6 +154,22 @@ def test_entries_that_cannot_be(index: int, size: int) -> None:
 
 def test_an_empty_proof_is_not_a_proof() -> None:
     with pytest.raises(ProofInvalid, match="empty"):
+        verify_consistency(old=3, new=5, old_root=root_of(0, 3), new_root=root_of(0, 5), path=[])
+
+
+def test_a_path_of_the_wrong_length_is_refused_even_if_its_hashes_fit() -> None:
+    leaf, extra = LEAVES[0], LEAVES[1]
+    with pytest.raises(ProofInvalid):
+        verify_inclusion(leaf, index=0, size=2, path=[], root=leaf)
+    with pytest.raises(ProofInvalid, match="too long"):
+        verify_inclusion(leaf, index=0, size=1, path=[extra], root=node_hash(extra, leaf))
+    with pytest.raises(ProofInvalid):
+        verify_consistency(old=1, new=2, old_root=leaf, new_root=leaf, path=[])
+    with pytest.raises(ProofInvalid, match="too long"):
         verify_consistency(
-            old=3, new=5, old_root=root_of(0, 3), new_root=root_of(0, 5), path=[]
+            old=3,
+            new=5,
+            old_root=node_hash(extra, root_of(0, 3)),
+            new_root=node_hash(extra, root_of(0, 5)),
+            path=[*extension_of(3, 5), extra],
         )

@@ -30,7 +30,9 @@ def test_a_good_request() -> None:
     request = make_request(**GOOD)
     assert isinstance(request, Request)
     assert request.sha256 == digest({"schema": "facewarrant/request/1", **GOOD})
-    assert make_request(**GOOD | {"people": [SOURCE, TARGET, BYSTANDER]}).people[2].role == "bystander"
+    assert (
+        make_request(**GOOD | {"people": [SOURCE, TARGET, BYSTANDER]}).people[2].role == "bystander"
+    )
     self_swap = [SOURCE, {**TARGET, "record_id": SOURCE["record_id"]}]
     assert len(make_request(**GOOD | {"people": self_swap}).people) == 2
 

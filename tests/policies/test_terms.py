@@ -44,8 +44,6 @@ def test_the_good_form_passes(name: str) -> None:
         lambda t: t[:-1] + "\N{FULLWIDTH DIGIT ONE}",
         lambda t: t[:-1] + "\u2215",
         lambda t: t[:-1] + "\ud800",
-        lambda t: "../" + t,
-        lambda t: t + "/",
         lambda t: "",
         lambda t: t * 200,
         lambda t: t.encode(),
@@ -57,6 +55,13 @@ def test_the_good_form_passes(name: str) -> None:
 def test_look_alikes_and_paths_are_refused(name: str, spoil: Any) -> None:
     with pytest.raises(ValidationError):
         adapter(name).validate_python(spoil(GOOD[name]), strict=True)
+
+
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"ModelName"}))  # models have slashes
+def test_ids_are_never_paths(name: str) -> None:
+    for path in ("../" + GOOD[name], GOOD[name] + "/", "/" + GOOD[name], "a/../b", "a\\b"):
+        with pytest.raises(ValidationError):
+            adapter(name).validate_python(path, strict=True)
 
 
 @pytest.mark.parametrize("name", ["Digest", "KeyHex", "Signature", "KeyId"])
