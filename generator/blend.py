@@ -23,6 +23,9 @@ SKIN_LIMIT = np.array([24.0, 14.0, 16.0], np.float32)
 STRAND = 0.035
 # Two Lab colours this near each other are one material in two places (measured).
 SAME_COLOUR = 16.0
+# From this share on, what looks like the cover beside an eye is cover and not the eye's own brow
+# (brow and lashes together are about a fifth of a socket).
+DEEP_SHARE = 0.3
 # An eye, brow or mouth counts as covered when this share of its surroundings is.
 BURIED_SHARE = 0.7
 
@@ -149,7 +152,8 @@ def find_cover(
     soft = soften(lab, max(0.012 * unit_px, 0.5))
     score = _unlike_skin(soft, normals, inside & ~parts, seeds & inside)
     cover = _touching_rim(inside & ~parts & (score > 1.0), inside, unit_px)
-    cover = _grow_into_parts(soft, cover, inside & parts & (score > 1.0), 0.1 * unit_px)
+    doubtful = inside & parts & (score > 1.0)
+    cover = _grow_into_parts(soft, cover, inside & parts, doubtful, unit_px)
     cover = _with_buried_parts(cover, inside, parts, unit_px)
     # Runs on past the face's outline, so that no thread of skin shows between hair and hair.
     whole = (extend(cover.astype(np.float32)[..., None], inside)[..., 0] > 0.5).astype(np.float32)
@@ -204,20 +208,30 @@ def _touching_rim(foreign: Bools, inside: Bools, unit_px: float) -> Bools:
     return np.asarray(keep[labels])
 
 
-def _grow_into_parts(lab: Image, cover: Bools, doubtful: Bools, reach_px: float) -> Bools:
+def _grow_into_parts(
+    lab: Image, cover: Bools, parts: Bools, doubtful: Bools, unit_px: float
+) -> Bools:
     """Let cover run on into eyes and brows where they have the colour of the cover beside them.
 
-    Background behind the far brow of a turned face is found this way; an own brow beside dark hair
-    is spared beyond `reach_px`.
+    Finds background behind the far brow of a turned face, and hair over half an eye. Only into the
+    nearest tenth of an eye distance, unless much of the part looks so: an own brow may touch hair.
     """
     if not cover.any():
         return cover
     distance = cv2.distanceTransform((~cover).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    like = np.linalg.norm(lab - extend(lab, cover), axis=2) < SAME_COLOUR
-    joined = cover | (doubtful & like & (distance < reach_px))
-    _, labels = cv2.connectedComponents(joined.astype(np.uint8), connectivity=8)
-    touched = np.unique(labels[cover])
-    return np.asarray(joined & np.isin(labels, touched))
+    alike = np.linalg.norm(lab - extend(lab, cover), axis=2) < SAME_COLOUR
+    reached = _connected_to(cover, doubtful & alike)
+    count, labels = cv2.connectedComponents(parts.astype(np.uint8), connectivity=8)
+    area = np.bincount(labels.ravel(), minlength=count)
+    taken = np.bincount(labels[reached & parts], minlength=count)
+    deep = (taken > DEEP_SHARE * area)[labels]
+    return np.asarray(cover | (reached & (deep | (distance < 0.1 * unit_px))))
+
+
+def _connected_to(seed: Bools, more: Bools) -> Bools:
+    """Return `more` as far as it hangs together with `seed`."""
+    _, labels = cv2.connectedComponents((seed | more).astype(np.uint8), connectivity=8)
+    return np.asarray(more & np.isin(labels, np.unique(labels[seed])))
 
 
 def _with_buried_parts(cover: Bools, inside: Bools, parts: Bools, unit_px: float) -> Bools:

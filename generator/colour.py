@@ -25,7 +25,7 @@ SHADING_STRENGTH = 0.85
 # Sigma of "slow", in eye distances (measured on rendered pairs: below .25 noses flatten).
 SHADING_SIGMA = 0.33
 # Share by which lips go to the target's lip colour; the rest keeps the source's own lip tint.
-LIP_STRENGTH = 0.5
+LIP_STRENGTH = 0.8
 # Fewer pixels than this carry no statistics.
 MIN_PIXELS = 40
 # An iris may brighten or darken by these factors, and its tint move by this much.
@@ -145,7 +145,7 @@ def _tone_curve(light: Image, have: tuple[float, float], want: float, contrast: 
 
 
 def slow_part(values: Image, weight: Image, sigma_px: float) -> Image:
-    """Return the values (h, w, c) blurred by a Gaussian that sees only weighted pixels.
+    """Return the values (h, w, 3) blurred by a Gaussian that sees only weighted pixels.
 
     Computed on a grid of sigma / 6 px, which changes nothing that a Gaussian of sigma keeps.
     """
@@ -178,7 +178,8 @@ def tint_iris(own: Image, iris: Image, white: Image, other: Eye) -> Image:
         return own
     light = own[..., 0]
     inside = light[iris > 0.5]
-    low, high = float(np.percentile(inside, 12)), float(np.percentile(inside, 92))
+    low = min(float(np.percentile(inside, 12)), 0.6 * float(eye.iris[0]))
+    high = float(np.percentile(inside, 92))
     body = np.clip((light - low) / max(float(eye.iris[0]) - low, 1.0), 0.0, 1.0)
     body *= np.clip((high + 12.0 - light) / 12.0, 0.0, 1.0)
     gain = float(np.clip(other.iris[0] / other.white * eye.white / eye.iris[0], *IRIS_GAIN))

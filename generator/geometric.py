@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from generator import blend, colour, fit, warp
 from generator.faces import Face, Frame
-from generator.swapper import OutOfRange, Rendering, SwapTask
+from generator.swapper import OutOfRange, Rendering, SwapTask, require_task
 from generator.topology import Outlines, draw_outlines, load_topology
 
 Image = npt.NDArray[np.float32]
@@ -52,7 +52,9 @@ MIN_LENT_SHARE = 0.5
 MARGIN = 0.15
 RIM_START, RIM_WIDTH = 0.03, 0.16
 EYE_RIM = 0.014
+MOUTH_RIM, WIDE_OPEN = 0.05, 0.15
 EDGE_SOFTNESS = 0.025
+FAINTEST = 0.01
 KINK_SMOOTHING = 0.012
 COVER_MARGIN = 0.07
 SMALL_HOLE = 0.3
@@ -116,7 +118,7 @@ class GeometricSwapper:
 
     def render(self, task: SwapTask) -> Rendering:
         """Return the swapped frame and its mask; raises WarrantInvalid, UnnamedFace, OutOfRange."""
-        task.require()
+        require_task(task)
         require_range(task.source_face, task.target_face)
         target = view_face(task.target.frame, task.target_face, 1.0)
         scale = target.unit / _unit_of(task.source_face.mesh)
@@ -209,6 +211,7 @@ def _compose(source: View, target: View, frame: Frame, amount: float) -> Renderi
     # Covers stay where they were: they do not take part in the change of shape.
     soft = blend.feather(stage.raster.covered, 0.5, EDGE_SOFTNESS * stage.unit)
     support = np.minimum(blend.smooth_step(stage.rim / RIM_START), soft) * (1.0 - target.cover)
+    support[support < FAINTEST] = 0.0
     (x0, y0), (height, width) = target.origin, target.shape
     window = np.s_[y0 : y0 + height, x0 : x0 + width]
     out = frame.copy()
@@ -264,18 +267,23 @@ def _join(moved: Image, lent: Bools, stage: Stage) -> Image:
     alpha = np.minimum(rim, blend.feather(lent | ~inside, RIM_START * unit, RIM_WIDTH * unit))
     under = blend.extend(stage.own, inside & (stage.cover < 0.05))
     face = blend.blend_bands(blend.extend(moved, lent), under, alpha)
-    kept = blend.fill_polygons(inside.shape, [*stage.outlines.eyes, stage.outlines.mouth])
-    kept = blend.soften(blend.widen(kept, EYE_RIM * unit), EYE_RIM * unit)
+    eyes = blend.fill_polygons(inside.shape, [*stage.outlines.eyes])
+    mouth = blend.fill_polygons(inside.shape, [stage.outlines.mouth])
+    # A shut source mouth draws its line on the lips' inner edge, so an open target shows that edge.
+    opening = min(fit.measure_opening(stage.mesh, fit.LIPS) / WIDE_OPEN, 1.0)
+    mouth = blend.widen(mouth, (EYE_RIM + MOUTH_RIM * opening) * unit)
+    kept = blend.soften(np.maximum(blend.widen(eyes, EYE_RIM * unit), mouth), EYE_RIM * unit)
     return blend.lay_over(stage.own, face, 1.0 - kept)
 
 
 def _regions(stage: Stage) -> colour.Regions:
     """Return where skin may be measured, and where lips and brows are."""
     shape, unit, lines = stage.raster.index.shape, stage.unit, stage.outlines
-    lips = blend.fill_polygons(shape, [lines.lips])
+    mouth = blend.fill_polygons(shape, [lines.mouth])
+    lips = blend.fill_polygons(shape, [lines.lips]) * (1.0 - mouth)
     brows = blend.soften(blend.fill_polygons(shape, [*lines.brows]), 0.03 * unit)
     other = np.maximum.reduce(
-        [lips, brows, blend.fill_polygons(shape, [*lines.sockets, lines.nose])]
+        [lips, mouth, brows, blend.fill_polygons(shape, [*lines.sockets, lines.nose])]
     )
     rim = blend.smooth_step((stage.rim - 0.03) / 0.08)
     skin = (1.0 - stage.cover) * rim * (1.0 - other)

@@ -24,7 +24,7 @@ from generator.swapper import (
 from policies.terms import PersonRole
 from policies.warrants import ActiveWarrant, require_active
 from provenance.draft import Draft, Maker
-from provenance.media import Box, Picture
+from provenance.media import Box, Picture, require_picture
 
 
 def swap(
@@ -41,6 +41,8 @@ def swap(
     ManyFaces, UnnamedFace, and SwapRefused where the faces are beyond the swapper's range.
     """
     active = require_active(warrant)
+    for picture in (source, target):
+        require_picture(picture)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256)
     source_face = pick_face(analyser.analyse(source.frame), active, "source_identity")
     found = analyser.analyse(target.frame)

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from generator.errors import FaceError, SwapRefused
 from generator.faces import Face
 from policies.terms import PersonRole
+from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
-from provenance.media import Picture
+from provenance.media import Picture, require_picture
 
 SwapperName = Literal["geo"]
 
@@ -56,8 +57,8 @@ class SwapTask:
     """One permitted swap: the warrant, both pictures, and the face in each that is meant.
 
     Raises WarrantInvalid unless the warrant is active now and names both pictures, and UnnamedFace
-    unless each face lies in the box that the warrant gives to its role. `require` asks again; a
-    swapper calls it first, so that a task kept past its warrant is worth nothing.
+    unless each face lies in the box that the warrant gives to its role. `require_task` asks again,
+    and every swapper calls it first: a task kept past its warrant is worth nothing.
     """
 
     __slots__ = ("source", "source_face", "target", "target_face", "warrant")
@@ -79,7 +80,8 @@ class SwapTask:
     def require(self) -> None:
         """Raise WarrantInvalid or UnnamedFace unless the task is permitted at this moment."""
         active = require_active(self.warrant)
-        active.require(source_sha256=self.source.sha256, target_sha256=self.target.sha256)
+        source, target = require_picture(self.source), require_picture(self.target)
+        active.require(source_sha256=source.sha256, target_sha256=target.sha256)
         roles: tuple[tuple[PersonRole, Face], ...] = (
             ("source_identity", self.source_face),
             ("target_body", self.target_face),
@@ -91,6 +93,18 @@ class SwapTask:
 
     def __reduce__(self) -> str:
         raise SwapRefused("a swap task cannot leave its process")
+
+
+def require_task(value: object) -> SwapTask:
+    """Return `value` if it is a SwapTask that is permitted now; every `render` calls this first.
+
+    Raises WarrantInvalid or UnnamedFace, also for anything that only behaves like a task.
+    """
+    whole = all(hasattr(value, name) for name in SwapTask.__slots__)
+    if type(value) is not SwapTask or not whole:
+        raise WarrantInvalid("a swapper renders swap tasks only", code="WARRANT-REQUIRED")
+    value.require()
+    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -94,7 +94,7 @@ def pull(picture: Image, positions: Image) -> Image:
 
     Cubic; pixels that fall outside repeat the border.
     """
-    x, y = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
+    x, y = (np.ascontiguousarray(positions[..., k], np.float32) for k in (0, 1))
     out = cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.float32)
 

@@ -1,0 +1,216 @@
+"""The door: every refusal before a pixel is made, and nothing changed but the named face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from generator.errors import ManyFaces, NoFace
+from generator.faces import Face, FaceAnalyser, open_analyser
+from generator.swap import pick_face, swap
+from generator.swapper import Rendering, SwapTask, UnnamedFace, open_swapper
+from policies.warrants import ActiveWarrant, WarrantInvalid
+from provenance.draft import Draft
+from provenance.media import Picture, decode, encode
+
+
+@pytest.fixture(scope="module")
+def analyser() -> FaceAnalyser:
+    return open_analyser()
+
+
+@pytest.fixture
+def picture(demo_picture: Callable[[str], bytes]) -> Callable[[str], Picture]:
+    return lambda name: decode(demo_picture(name))
+
+
+def box_of(analyser: FaceAnalyser, picture: Picture, number: int = 0) -> tuple[int, ...]:
+    return tuple(round(v) for v in analyser.analyse(picture.frame)[number].box)
+
+
+@pytest.fixture
+def permit(active_warrant, analyser: FaceAnalyser) -> Callable[..., ActiveWarrant]:
+    """A warrant whose boxes are where the analyser finds the faces."""
+
+    def make(source: Picture, target: Picture, **boxes: tuple[int, ...]) -> ActiveWarrant:
+        found = {
+            "source_identity": box_of(analyser, source),
+            "target_body": box_of(analyser, target),
+        }
+        return active_warrant(source.sha256, target.sha256, boxes=found | boxes)
+
+    return make
+
+
+class Spy:
+    """A swapper that only records whether it was reached."""
+
+    name, version, models = "spy", "1", {"spy-net": "0" * 64}
+
+    def __init__(self) -> None:
+        self.tasks: list[SwapTask] = []
+
+    def render(self, task: SwapTask) -> Rendering:
+        self.tasks.append(task)
+        frame = task.target.frame.copy()
+        return Rendering(frame, np.zeros(frame.shape[:2], np.float32))
+
+
+@pytest.fixture
+def spy() -> Spy:
+    return Spy()
+
+
+def test_swap_gives_a_draft_that_says_how_it_was_made(picture, permit, analyser, spy) -> None:
+    source, target = picture("persona1_0"), picture("persona2_1")
+    draft = swap(source, target, warrant=permit(source, target), analyser=analyser, swapper=spy)
+    assert isinstance(draft, Draft)
+    assert (draft.source, draft.target) == (source, target)
+    assert (draft.maker.swapper, draft.maker.version) == ("spy", "1")
+    assert dict(draft.maker.models) == {**analyser.models, "spy-net": "0" * 64}
+    assert len(draft.faces) == 1
+    (x0, y0, x1, y1) = draft.faces[0]
+    assert 0 < x1 - x0 < 512
+    assert 0 < y1 - y0 < 512
+    assert len(spy.tasks) == 1
+
+
+def test_real_swap_leaves_everything_outside_the_mask(picture, permit, analyser) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    renderings: list[Rendering] = []
+    geo = open_swapper("geo")
+
+    class Keep:
+        name, version, models = geo.name, geo.version, geo.models
+
+        def render(self, task: SwapTask) -> Rendering:
+            renderings.append(geo.render(task))
+            return renderings[-1]
+
+    draft = swap(source, target, warrant=permit(source, target), analyser=analyser, swapper=Keep())
+    outside = renderings[0].mask == 0
+    assert 0.5 < outside.mean() < 0.95
+    assert np.array_equal(draft.frame[outside], target.frame[outside])
+    assert not np.array_equal(draft.frame, target.frame)
+
+
+@pytest.mark.parametrize("nothing", [None, True, "yes", {"warrant_id": "1"}])
+def test_without_a_warrant_nothing_is_even_looked_at(picture, spy, nothing: object) -> None:
+    class Untouchable:
+        def analyse(self, frame: object) -> list[Face]:
+            raise RuntimeError("looked at a picture without a warrant")
+
+    source, target = picture("persona1_0"), picture("persona2_0")
+    with pytest.raises(WarrantInvalid) as caught:
+        swap(source, target, warrant=nothing, analyser=Untouchable(), swapper=spy)
+    assert caught.value.code == "WARRANT-REQUIRED"
+    assert spy.tasks == []
+
+
+def test_warrant_for_other_pictures_is_refused(picture, permit, analyser, spy) -> None:
+    source, target, other = (picture(f"persona{n}_0") for n in (1, 2, 3))
+    warrant = permit(source, target)
+    for pair in ((other, target), (source, other), (target, source)):
+        with pytest.raises(WarrantInvalid) as caught:
+            swap(*pair, warrant=warrant, analyser=analyser, swapper=spy)
+        assert caught.value.code == "WARRANT-OTHER-INPUT"
+    assert spy.tasks == []
+
+
+def test_same_pixels_in_another_file_are_another_picture(picture, permit, analyser, spy) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    again = decode(encode(target.frame, "image/png"))
+    assert np.array_equal(again.frame, target.frame)
+    with pytest.raises(WarrantInvalid) as caught:
+        swap(source, again, warrant=permit(source, target), analyser=analyser, swapper=spy)
+    assert caught.value.code == "WARRANT-OTHER-INPUT"
+
+
+def test_expired_warrant_is_refused(picture, permit, analyser, spy, office) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    warrant = permit(source, target)
+    office.clock.now += 10_000
+    with pytest.raises(WarrantInvalid):
+        swap(source, target, warrant=warrant, analyser=analyser, swapper=spy)
+    assert spy.tasks == []
+
+
+@pytest.mark.parametrize("role", ["source_identity", "target_body"])
+def test_face_not_where_the_warrant_puts_it_is_refused(
+    picture, permit, analyser, spy, role: str
+) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    warrant = permit(source, target, **{role: (0, 0, 60, 60)})
+    with pytest.raises(NoFace) as caught:
+        swap(source, target, warrant=warrant, analyser=analyser, swapper=spy)
+    assert caught.value.code == "NO-FACE"
+    assert spy.tasks == []
+
+
+def test_face_nobody_consented_for_is_refused(picture, permit, analyser, spy) -> None:
+    source = picture("persona1_0")
+    couple = np.concatenate([picture("persona2_0").frame, picture("persona3_0").frame], axis=1)
+    target = decode(encode(couple, "image/png"))
+    assert len(analyser.analyse(target.frame)) == 2
+    with pytest.raises(UnnamedFace) as caught:
+        swap(source, target, warrant=permit(source, target), analyser=analyser, swapper=spy)
+    assert caught.value.code == "UNNAMED-FACE"
+    assert spy.tasks == []
+
+
+def test_named_bystander_is_let_stand_unchanged(picture, analyser, office) -> None:
+    source = picture("persona1_0")
+    couple = np.concatenate([picture("persona2_0").frame, picture("persona3_0").frame], axis=1)
+    target = decode(encode(couple, "image/png"))
+    boxes = [box_of(analyser, target, number) for number in (0, 1)]
+    left = min(boxes, key=lambda box: box[0])
+    right = max(boxes, key=lambda box: box[0])
+    roles = ("source_identity", "target_body", "bystander")
+    request = office.request(
+        [(office.enrol(), role) for role in roles],
+        source_sha256=source.sha256,
+        target_sha256=target.sha256,
+    )
+    places = dict(zip(roles, (box_of(analyser, source), left, right), strict=True))
+    measured = office.measured(request, boxes=places)
+    warrant = office.desk.start(office.desk.admit(request, measured))
+    geo = open_swapper("geo")
+    draft = swap(source, target, warrant=warrant, analyser=analyser, swapper=geo)
+    changed = (draft.frame != target.frame).any(2)
+    assert changed[:, :512].any()
+    assert not changed[:, 512:].any()
+    assert len(draft.faces) == 2
+
+
+def test_one_box_does_not_name_two_faces(picture, permit, analyser, spy) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+
+    class Doubling:
+        models = analyser.models
+
+        def analyse(self, frame: np.ndarray) -> list[Face]:
+            (face,) = analyser.analyse(frame)
+            twin = replace(face, box=tuple(v + 4.0 for v in face.box))
+            return [face, twin] if frame is target.frame else [face]
+
+    with pytest.raises(ManyFaces) as caught:
+        swap(source, target, warrant=permit(source, target), analyser=Doubling(), swapper=spy)
+    assert caught.value.code == "MANY-FACES"
+
+
+def test_role_without_exactly_one_person_is_refused(picture, permit, analyser) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    with pytest.raises(NoFace):
+        pick_face(analyser.analyse(source.frame), permit(source, target), "bystander")
+
+
+def test_picture_without_a_face_is_refused(picture, active_warrant, analyser, spy) -> None:
+    source = picture("persona1_0")
+    grey = decode(encode(np.full((300, 300, 3), 128, np.uint8), "image/png"))
+    boxes = {"source_identity": box_of(analyser, source), "target_body": (10, 10, 200, 200)}
+    warrant = active_warrant(source.sha256, grey.sha256, boxes=boxes)
+    with pytest.raises(NoFace):
+        swap(source, grey, warrant=warrant, analyser=analyser, swapper=spy)
