@@ -6,7 +6,8 @@ one person at most, and a template that does not open or fit counts as a mismatc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -32,8 +33,13 @@ def measure(
     *,
     book: ConsentBook,
     analyser: FaceAnalyser,
+    swapper_models: Mapping[str, str] = MappingProxyType({}),
 ) -> Measured:
-    """Return what the two pictures show, for the people the request names."""
+    """Return what the two pictures show, for the people the request names.
+
+    `swapper_models`: digests of the weights that the swap will use besides the analyser's, so that
+    the warrant names every model.
+    """
     shown = {"source": analyser.analyse(source.frame), "target": analyser.analyse(target.frame)}
     templates = {p.record_id: _open_template(p.record_id, book, analyser) for p in request.people}
     people: list[MeasuredPerson] = []
@@ -51,7 +57,7 @@ def measure(
         target_faces=max(len(shown["target"]), len(analyser.locate(target.frame))),
         target_faces_resolved=sum(p.match == "match" for p in in_target),
         people=tuple(people),
-        models=dict(analyser.models),
+        models={**analyser.models, **swapper_models},
         identity_model_sha256=analyser.models[analyser.id_model],
     )
 

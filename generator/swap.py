@@ -2,14 +2,16 @@
 
 `swap` demands an active warrant that names both pictures by digest, finds every face in both, and
 lets exactly one face of the target be changed: the one that the warrant names as `target_body`.
-Refused: a missing or wrong warrant (WarrantInvalid), a named face that is not there (NoFace) or
-there twice (ManyFaces), and any face in the target that the warrant does not name (UnnamedFace).
+Refused: a missing or wrong warrant, or a model it was not issued for (WarrantInvalid), a named face
+that is not there (NoFace) or there twice (ManyFaces), and any face in the target that the warrant
+does not name (UnnamedFace).
 The result is a Draft, which only `provenance.release` can turn into a file.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from generator.errors import ManyFaces, NoFace
 from generator.faces import Face, FaceAnalyser
@@ -22,6 +24,7 @@ from generator.swapper import (
     overlap,
 )
 from policies.terms import PersonRole
+from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.draft import Draft, Maker
 from provenance.media import Box, Picture, require_picture
@@ -44,6 +47,8 @@ def swap(
     for picture in (source, target):
         require_picture(picture)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256)
+    models = {**analyser.models, **swapper.models}
+    require_models(models, active)
     source_face = pick_face(analyser.analyse(source.frame), active, "source_identity")
     found = analyser.analyse(target.frame)
     target_face = pick_face(found, active, "target_body")
@@ -52,7 +57,6 @@ def swap(
         active, source=source, target=target, source_face=source_face, target_face=target_face
     )
     rendering = swapper.render(task)
-    models = {**analyser.models, **swapper.models}
     return Draft(
         rendering.frame,
         warrant=active,
@@ -61,6 +65,16 @@ def swap(
         faces=tuple(_whole_box(face) for face in found),
         maker=Maker(swapper.name, swapper.version, models),
     )
+
+
+def require_models(models: Mapping[str, str], warrant: ActiveWarrant) -> None:
+    """Raise WarrantInvalid unless the warrant names every model, with the digest it has now."""
+    for name, sha256 in models.items():
+        if warrant.document.models.get(name) != sha256:
+            raise WarrantInvalid(
+                f"the warrant was not issued for the model {name} as it is",
+                code="WARRANT-OTHER-MODEL",
+            )
 
 
 def pick_face(faces: list[Face], warrant: ActiveWarrant, role: PersonRole) -> Face:

@@ -63,11 +63,18 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
     with step("decode pictures"):
         source, target = decode(job.source), decode(job.target)
     with step("measure faces"):
-        measured = measure(request, source, target, book=at.consents, analyser=analyser)
+        measured = measure(
+            request,
+            source,
+            target,
+            book=at.consents,
+            analyser=analyser,
+            swapper_models=at.swapper.models,
+        )
     with step("decide, issue warrant"):
         warrant = desk.admit(request, measured)
-    active = desk.start(warrant)
     try:
+        active = desk.start(warrant)
         with step("swap"):
             draft = swap(source, target, warrant=active, analyser=analyser, swapper=at.swapper)
         with step("mark, label, sign, read back, log"):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+import c2pa
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from policies.audit import AuditLog
+from policies.canonical import canonical
 from policies.consent import ConsentRecord, Signer, read_record, sign
 from policies.consent import encode as encode_document
 from policies.consents import ConsentBook
@@ -22,6 +28,15 @@ from policies.request import Request, make_request
 from policies.terms import PersonRole
 from policies.vault import SealedTemplate, Vault
 from policies.warrants import ActiveWarrant, WarrantDesk
+from provenance.draft import Draft, Maker
+from provenance.media import Picture, decode, encode
+from provenance.pki import DevelopmentChain, make_development_chain
+from provenance.registry import Registry
+from provenance.release import Press, Released, release
+from provenance.signers import LocalSigner
+from provenance.store import FolderStore
+from provenance.verify import Archive, Verifier
+from provenance.watermark import DEFAULT_WATERMARK, open_watermark
 
 NOW = 1_795_219_200  # 2026-11-21 00:00:00 UTC
 DAY = 86_400
@@ -80,12 +95,17 @@ class Office:
             "schema": "facewarrant/consent/1",
             "record_id": record_id,
             "subject": {
-                "pid": "ps_" + "abcdefghijklmnopqrstuvwxy"[: 26 - 2] + f"{number:02d}".translate(DIGITS),
+                "pid": f"ps_{number:026b}".translate(LETTERS),
                 "key": subject.public.hex,
                 "age_assurance": {"method": "document", "adult": True, "checked_at": NOW - DAY},
             },
             "controller": {"id": "ctl", "name": "Test Controller", "contact": "dpo@test.invalid"},
-            "notice": {"id": "n", "version": "1", "language": "en", "sha256": sha256_hex(b"notice")},
+            "notice": {
+                "id": "n",
+                "version": "1",
+                "language": "en",
+                "sha256": sha256_hex(b"notice"),
+            },
             "purposes": ["film_vfx", "personal"],
             "roles": ["source_identity", "target_body", "bystander"],
             "media": ["image"],
@@ -105,8 +125,6 @@ class Office:
             },
             "signatures": [],
         } | changes
-        from policies.canonical import canonical
-
         return self.signed(read_record(canonical(fields))), template
 
     def signed(self, record: ConsentRecord) -> ConsentRecord:
@@ -202,7 +220,7 @@ class Office:
         return self.request(people, **changes)  # type: ignore[arg-type]
 
 
-DIGITS = str.maketrans("0123456789", "abcdefghij")
+LETTERS = str.maketrans("01", "ab")
 
 
 def sha256_bytes(text: str) -> bytes:
@@ -229,9 +247,11 @@ def active_warrant(office: Office) -> Callable[..., ActiveWarrant]:
         source_sha256: str = sha256_hex(b"source"),
         target_sha256: str = sha256_hex(b"target"),
         boxes: dict[PersonRole, tuple[int, int, int, int]] | None = None,
+        **facts: object,
     ) -> ActiveWarrant:
         request = office.swap_request(source_sha256=source_sha256, target_sha256=target_sha256)
-        return office.desk.start(office.desk.admit(request, office.measured(request, boxes=boxes)))
+        measured = office.measured(request, boxes=boxes, **facts)
+        return office.desk.start(office.desk.admit(request, measured))
 
     return make
 
@@ -243,3 +263,161 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip("needs the pictures of ../shared/data, which users do not have")
     return root
+
+
+def machine_now() -> datetime:
+    """The C2PA library judges certificates by the machine's clock, so signers must too."""
+    return datetime.now(tz=UTC)
+
+
+@dataclass
+class Studio:
+    """An office that also releases and verifies; its drafts need no face models."""
+
+    pki: DevelopmentChain
+    folder: Path
+    office: Office = field(default_factory=Office)
+
+    def __post_init__(self) -> None:
+        office = self.office
+        self._marks = itertools.count(1)
+        self._requests = itertools.count(1)
+        self.registry = Registry(office.database)
+        self.store = FolderStore(self.folder)
+        self.watermark = open_watermark(DEFAULT_WATERMARK, key=b"m" * 32)
+        self.press = Press(
+            desk=office.desk,
+            watermark=self.watermark,
+            signer=LocalSigner(key=self.pki.leaf_key, chain=self.pki.chain, clock=machine_now),
+            anchors=self.pki.anchors,
+            registry=self.registry,
+            store=self.store,
+            provider="Test Studio",
+            clock=office.clock,
+            rng=lambda n: sha256_bytes(f"mark {next(self._marks)}")[:n],
+        )
+        self.archive = Archive(
+            self.registry, self.store, office.log, office.log_key.public, office.book
+        )
+        self.verifier = Verifier(self.pki.anchors, self.watermark, self.archive)
+
+    def picture(self, name: str, mime: str = "image/webp") -> Picture:
+        """A rendered person as a picture of that type."""
+        picture = decode((DEMO / f"{name}.webp").read_bytes())
+        return picture if mime == picture.mime else decode(encode(picture.frame, mime))  # type: ignore[arg-type]
+
+    def warrant(self, source: Picture, target: Picture, **changes: object) -> ActiveWarrant:
+        """A started warrant for two freshly enrolled people in these pictures."""
+        number = next(self._requests)
+        fields = {"request_id": f"studio-{number}"} | changes
+        request = self.office.swap_request(
+            source_sha256=source.sha256, target_sha256=target.sha256, **fields
+        )
+        desk = self.office.desk
+        return desk.start(desk.admit(request, self.office.measured(request)))
+
+    def draft(self, name: str = "persona2_0", mime: str = "image/webp", **changes: object) -> Draft:
+        """A draft whose pixels are the target's own, under a warrant of its own."""
+        source, target = self.picture("persona1_0"), self.picture(name, mime)
+        fields: dict[str, object] = {
+            "frame": target.frame,
+            "source": source,
+            "target": target,
+            "faces": (),
+            "maker": Maker("geo", "1", {"idnet": MODEL_SHA256}),
+        }
+        fields |= changes
+        if "warrant" not in fields:
+            fields["warrant"] = self.warrant(fields["source"], fields["target"])  # type: ignore[arg-type]
+        return Draft(**fields)  # type: ignore[arg-type]
+
+    def release(self, name: str = "persona2_0", mime: str = "image/webp") -> Released:
+        """A released picture."""
+        return release(self.draft(name, mime), press=self.press)
+
+    def kept(self) -> list[Path]:
+        """Every file of the store, whatever it is called."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    def kinds(self) -> list[str]:
+        """The kinds of the log's entries, oldest first."""
+        return [entry["kind"] for entry in self.office.log.entries()]
+
+
+@pytest.fixture(scope="session")
+def pki() -> DevelopmentChain:
+    """A development chain that is valid now."""
+    return make_development_chain(organisation="Test Studio", now=machine_now())
+
+
+@pytest.fixture(scope="session")
+def other_pki() -> DevelopmentChain:
+    """The chain of a stranger, valid now."""
+    return make_development_chain(organisation="Someone Else", now=machine_now())
+
+
+@pytest.fixture
+def studio(pki: DevelopmentChain, tmp_path: Path) -> Studio:
+    """A studio of this test's own."""
+    return Studio(pki, tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def gallery(
+    pki: DevelopmentChain, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Studio, dict[str, Released]]:
+    """A studio and what it released, by type; shared by tests that only look at it."""
+    studio = Studio(pki, tmp_path_factory.mktemp("gallery"))
+    people = {"image/jpeg": "persona2_0", "image/png": "persona3_0", "image/webp": "persona4_0"}
+    return studio, {mime: studio.release(name, mime) for mime, name in people.items()}
+
+
+def sign_elsewhere(
+    pki: DevelopmentChain,
+    picture: bytes,
+    *,
+    parent: bytes = b"",
+    assertions: Sequence[dict[str, object]] = (),
+) -> bytes:
+    """The picture with the manifest of another maker's tool, on top of a parent's where given."""
+
+    def sign_claim(claim: bytes) -> bytes:
+        return pki.leaf_key.sign(claim, ec.ECDSA(hashes.SHA256()))
+
+    first: dict[str, object] = {
+        "action": "c2pa.created",
+        "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture",
+    }
+    if parent:
+        first = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["parent"]}}
+    actions = {"actions": [first], "allActionsIncluded": True}
+    definition = {
+        "claim_generator_info": [{"name": "Other Editor", "version": "1"}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": actions}, *assertions],
+    }
+    settings = {
+        "builder": {
+            "thumbnail": {"enabled": False},
+            "created_assertion_labels": ["c2pa.actions", "c2pa.soft-binding"],
+        },
+        "trust": {"trust_config": "1.3.6.1.4.1.62558.2.1"},
+    }
+    out, mime = io.BytesIO(), decode(picture).mime
+    with (
+        c2pa.Context.from_dict(settings) as context,
+        c2pa.Signer.from_callback(
+            sign_claim, c2pa.C2paSigningAlg.ES256, pki.chain.pem, None
+        ) as signer,
+        c2pa.Builder(definition, context=context) as builder,
+    ):
+        if parent:
+            described = {"title": "parent", "relationship": "parentOf", "label": "parent"}
+            builder.add_ingredient(described, decode(parent).mime, io.BytesIO(parent))
+        builder.sign(signer, mime, io.BytesIO(picture), out)
+    return out.getvalue()
+
+
+@pytest.fixture(name="sign_elsewhere")
+def sign_elsewhere_fixture() -> Callable[..., bytes]:
+    """`sign_elsewhere(pki, picture, parent=...)`: what another maker's tool would release."""
+    return sign_elsewhere

@@ -40,7 +40,8 @@ def permit(active_warrant, analyser: FaceAnalyser) -> Callable[..., ActiveWarran
             "source_identity": box_of(analyser, source),
             "target_body": box_of(analyser, target),
         }
-        return active_warrant(source.sha256, target.sha256, boxes=found | boxes)
+        models = {**analyser.models, **Spy.models}
+        return active_warrant(source.sha256, target.sha256, boxes=found | boxes, models=models)
 
     return make
 
@@ -175,7 +176,7 @@ def test_named_bystander_is_let_stand_unchanged(picture, analyser, office) -> No
         target_sha256=target.sha256,
     )
     places = dict(zip(roles, (box_of(analyser, source), left, right), strict=True))
-    measured = office.measured(request, boxes=places)
+    measured = office.measured(request, boxes=places, models=dict(analyser.models))
     warrant = office.desk.start(office.desk.admit(request, measured))
     geo = open_swapper("geo")
     draft = swap(source, target, warrant=warrant, analyser=analyser, swapper=geo)
@@ -201,6 +202,16 @@ def test_one_box_does_not_name_two_faces(picture, permit, analyser, spy) -> None
     assert caught.value.code == "MANY-FACES"
 
 
+def test_model_the_warrant_does_not_name_is_refused(picture, permit, analyser, spy) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    for models in ({"spy-net": "1" * 64}, {"other-net": "0" * 64}):
+        spy.models = models
+        with pytest.raises(WarrantInvalid) as caught:
+            swap(source, target, warrant=permit(source, target), analyser=analyser, swapper=spy)
+        assert caught.value.code == "WARRANT-OTHER-MODEL"
+        assert not spy.tasks
+
+
 def test_role_without_exactly_one_person_is_refused(picture, permit, analyser) -> None:
     source, target = picture("persona1_0"), picture("persona2_0")
     with pytest.raises(NoFace):
@@ -211,6 +222,7 @@ def test_picture_without_a_face_is_refused(picture, active_warrant, analyser, sp
     source = picture("persona1_0")
     grey = decode(encode(np.full((300, 300, 3), 128, np.uint8), "image/png"))
     boxes = {"source_identity": box_of(analyser, source), "target_body": (10, 10, 200, 200)}
-    warrant = active_warrant(source.sha256, grey.sha256, boxes=boxes)
+    models = {**analyser.models, **Spy.models}
+    warrant = active_warrant(source.sha256, grey.sha256, boxes=boxes, models=models)
     with pytest.raises(NoFace):
         swap(source, grey, warrant=warrant, analyser=analyser, swapper=spy)
