@@ -40,6 +40,9 @@ def _run(job: Job, deployment: Deployment, observe: Observer) -> Outcome:
     except StoreUnavailable:
         raise
     except Error as error:
+        if isinstance(cause := error.__cause__, StoreUnavailable):
+            # A disk that filled up says nothing about the request: it must be run again.
+            raise StoreUnavailable(cause.message, mend=cause.mend) from error
         return rejected(job.request.request_id, error)
 
 

@@ -8,15 +8,17 @@ work are inside the commands, so that `--help` and `doctor` run on a machine whe
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from pipelines import terminal
 from pipelines.settings import read_settings
 from policies.errors import Error
-from policies.terms import Audience, PersonRole, Purpose
+from policies.terms import Audience, PersonRole, Purpose, Territory
 
 app = typer.Typer(
     name="facewarrant",
@@ -25,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog="Exit codes: 0 done; 1 fault; 2 wrong use; 3 refused; 4 input cannot be used; "
+    "5 evidence does not hold; 6 authentic, but consent was withdrawn.",
 )
 consent_app = typer.Typer(help="Grant, withdraw and show consents.", no_args_is_help=True)
 app.add_typer(consent_app, name="consent")
@@ -34,13 +38,61 @@ def _one_of(choices: object) -> str:
     return ", ".join(get_args(choices))
 
 
+def _each(kind: Any) -> Callable[[list[str] | None], list[str] | None]:
+    """Return a check that every value of an option is one of `kind`, before any work is done."""
+    adapter: TypeAdapter[object] = TypeAdapter(kind)
+    words = get_origin(kind) is Literal
+    expected = f"one of {_one_of(kind)}" if words else "an ISO 3166 code such as DE or US-IL"
+
+    def check(values: list[str] | None) -> list[str] | None:
+        for value in values or ():
+            try:
+                adapter.validate_python(value)
+            except ValidationError as error:
+                raise typer.BadParameter(f"{value!r} is not {expected}.") from error
+        return values
+
+    return check
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Roles = Annotated[
+    list[str],
+    typer.Option(
+        metavar="<word>",
+        callback=_each(PersonRole),
+        help=f"Role in a swap: {_one_of(PersonRole)}.",
+    ),
+]
+Purposes = Annotated[
+    list[str],
+    typer.Option(
+        metavar="<word>", callback=_each(Purpose), help=f"What it may be for: {_one_of(Purpose)}."
+    ),
+]
+Territories = Annotated[
+    list[str],
+    typer.Option(
+        metavar="<code>",
+        callback=_each(Territory),
+        help="Where it may be shown: ISO 3166 code, e.g. DE or US-IL.",
+    ),
+]
+Audiences = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="<word>", callback=_each(Audience), help=f"Who may see it: {_one_of(Audience)}."
+    ),
+]
 Files = Annotated[list[Path], typer.Argument(help="Picture files (JPEG, PNG or WebP).")]
 
 
 @app.command()
 def init(json: Json = False) -> None:
-    """Make keys, a development certificate chain and the database in the home folder."""
+    """Make keys, certificates and database in the home folder.
+
+    The home folder is FACEWARRANT_HOME, or .facewarrant in the current folder.
+    """
     from pipelines.deployment import create
 
     settings = read_settings()
@@ -51,19 +103,22 @@ def init(json: Json = False) -> None:
 @consent_app.command("grant")
 def consent_grant(
     pictures: Files,
-    role: Annotated[list[str], typer.Option(help=f"Role in a swap: {_one_of(PersonRole)}.")],
-    purpose: Annotated[list[str], typer.Option(help=f"What it may be for: {_one_of(Purpose)}.")],
-    territory: Annotated[list[str], typer.Option(help="ISO 3166 code, e.g. DE or US-IL.")],
-    audience: Annotated[
-        list[str] | None, typer.Option(help=f"Who may see it: {_one_of(Audience)}.")
-    ] = None,
+    role: Roles,
+    purpose: Purposes,
+    territory: Territories,
+    audience: Audiences = None,
     days: Annotated[int, typer.Option(min=1, max=3653, help="Valid for so many days.")] = 365,
     max_uses: Annotated[int, typer.Option(min=1, max=10_000, help="Swaps permitted.")] = 100,
-    rendered: Annotated[bool, typer.Option(help="The person does not exist.")] = False,
+    rendered: Annotated[
+        bool, typer.Option("--rendered", help="The person does not exist.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Give both confirmations at once.")] = False,
     json: Json = False,
 ) -> None:
-    """Enrol a person from pictures that show them alone; sign and confirm their consent."""
+    """Enrol a person from their pictures; sign and confirm.
+
+    Every picture shows the person alone. Options that take a word or code may be given repeatedly.
+    """
     from pipelines.deployment import open_deployment
     from pipelines.people import NOTICE, Scope, grant
 
@@ -80,7 +135,7 @@ def consent_grant(
         terminal.confirm_twice(NOTICE, scope)
     with open_deployment(read_settings()) as at:
         record = grant([_read(path) for path in pictures], scope, at=at)
-        terminal.show_consent(at.consents.read(record.record_id), json=json)
+        terminal.show_grant(at.consents.read(record.record_id), at.settings, json=json)
 
 
 @consent_app.command("withdraw")
@@ -89,11 +144,14 @@ def consent_withdraw(
     reason: Annotated[str, typer.Option(help="Optional; none is needed.")] = "",
     json: Json = False,
 ) -> None:
-    """Withdraw a consent; it takes effect at once and stops running work."""
-    from pipelines.deployment import open_deployment
+    """Withdraw a consent, with effect at once.
+
+    Work that is running under it is stopped. Withdrawing twice is no error.
+    """
+    from pipelines.deployment import open_records
     from pipelines.people import withdraw
 
-    with open_deployment(read_settings()) as at:
+    with open_records(read_settings()) as at:
         withdraw(record_id, at=at, reason=reason)
         terminal.show_consent(at.consents.read(record_id), json=json)
 
@@ -103,10 +161,13 @@ def consent_show(
     record_id: Annotated[str | None, typer.Argument(help="One consent; all when left out.")] = None,
     json: Json = False,
 ) -> None:
-    """Show consents and what they are worth now; every signature is verified anew."""
-    from pipelines.deployment import open_deployment
+    """Show one consent or all, and what they are worth now.
 
-    with open_deployment(read_settings()) as at:
+    Every signature is verified anew.
+    """
+    from pipelines.deployment import open_records
+
+    with open_records(read_settings()) as at:
         if record_id is not None:
             terminal.show_consent(at.consents.read(record_id), json=json)
         else:
@@ -120,11 +181,15 @@ def run(
     target: Annotated[Path, typer.Option(help="Picture that the face is put into.")],
     source_consent: Annotated[str, typer.Option(help="Consent of the person in the source.")],
     target_consent: Annotated[str, typer.Option(help="Consent of the person in the target.")],
-    purpose: Annotated[Purpose, typer.Option(help="What the picture is made for.")],
-    territory: Annotated[list[str], typer.Option(help="Where it will be shown.")],
+    purpose: Annotated[
+        Purpose, typer.Option(metavar="<word>", help=f"What it is made for: {_one_of(Purpose)}.")
+    ],
+    territory: Territories,
     out: Annotated[Path, typer.Option(help="Where the released picture is written.")],
     bystander: Annotated[list[str] | None, typer.Option(help="Consents of others shown.")] = None,
-    audience: Annotated[Audience, typer.Option(help="Who will see it.")] = "internal",
+    audience: Annotated[
+        Audience, typer.Option(metavar="<word>", help=f"Who will see it: {_one_of(Audience)}.")
+    ] = "internal",
     request_id: Annotated[str, typer.Option(help="Names the request; a rerun is safe.")] = "",
     operator: Annotated[str, typer.Option(help="Who asks.")] = "command line",
     json: Json = False,
@@ -163,7 +228,7 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what holds about a picture: manifest, mark, labels, log and consent."""
+    """Say what holds about a picture, with evidence."""
     from pipelines.verifiers import open_verifier
 
     with open_verifier(read_settings(), anchors or []) as verifier:
@@ -174,7 +239,7 @@ def verify(
 
 @app.command()
 def scan(files: Files, json: Json = False) -> None:
-    """Say what is known about uploads, cryptographic facts first; never says 'real'."""
+    """Say what is known about uploads; never says 'real'."""
     from detector.scan import scan as scan_bytes
     from pipelines.verifiers import open_verifier
 
@@ -188,7 +253,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and page.")] = Path("demo-output"),
     json: Json = False,
 ) -> None:
-    """Swap, release, verify, strip, tamper and withdraw with two rendered people."""
+    """Show the whole chain on two rendered people.
+
+    Consent, swap, release, verify, strip, tamper, withdraw; ends with a page to look at.
+    """
     from pipelines.demo import run_demo
 
     page = run_demo(out, progress=terminal.demo_printer(json=json))
@@ -197,7 +265,7 @@ def demo(
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """Check that everything needed is here, and say how to mend what is not."""
+    """Check what is needed, and say how to mend it."""
     from pipelines.doctor import examine
 
     findings = examine(read_settings())

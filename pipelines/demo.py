@@ -89,7 +89,8 @@ def run_demo(out: Path, *, progress: Callable[[str], None]) -> Demo:
     begun = time.perf_counter()
     out = out.absolute()
     _clear(out)
-    settings = read_settings(home=out / "home")
+    # The demo's people belong into no database but the demo's own.
+    settings = read_settings(home=out / "home", database_url="")
     show = _Show(Demo(out), progress)
     show.step("make keys, certificates, database", lambda: create(settings), "home folder ready")
     with open_deployment(settings) as at:
@@ -136,10 +137,20 @@ def _clear(out: Path) -> None:
         raise FileUnreadable(
             "the rendered people of docs/demo are not here", mend="run the demo in a clone"
         )
-    if out.exists() and any(out.iterdir()) and not (out / "home" / "keys").is_dir():
-        raise FileUnreadable(f"{out} holds other files", mend="choose another folder with --out")
-    if out.exists():
-        shutil.rmtree(out)
+    mark = out / "home" / "this-is-a-demo"
+    try:
+        if out.exists() and any(out.iterdir()):
+            if not mark.is_file():
+                raise FileUnreadable(
+                    f"{out} holds other files", mend="choose another folder with --out"
+                )
+            shutil.rmtree(out)
+        mark.parent.mkdir(parents=True, mode=0o700)
+        mark.touch()
+    except OSError as error:
+        raise FileUnreadable(
+            f"cannot use {out}: {error.strerror}", mend="choose another folder with --out"
+        ) from error
 
 
 def _consent(at: Deployment, show: _Show) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """One deployment: a home folder opened into its desk, press, verifier and face models.
 
 `create` makes keys, certificates and database for development; `open_deployment` opens what is
-there and refuses exposed keys, an unfit certificate or a clock behind the log.
+there and refuses exposed keys and an unfit certificate. `open_records` opens it without the power
+to release: an expired certificate must stop nobody from withdrawing or from verifying.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,7 +19,7 @@ from typing import Self
 
 from generator.faces import FaceAnalyser, IdThresholds, open_analyser
 from generator.swapper import Swapper, open_swapper
-from pipelines.keyfiles import KeyFileRefused, read_secret, write_secret
+from pipelines.keyfiles import KeyFileRefused, read_secret, read_signing_key, write_secret
 from pipelines.settings import Settings
 from policies.audit import AuditLog
 from policies.consents import ConsentBook
@@ -52,6 +54,13 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
     Raises KeyFileRefused when the home is already set up, so that no key is ever replaced.
     """
     home = settings.home
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)  # consents and templates are in there
+    except OSError as error:
+        raise KeyFileRefused(
+            f"cannot make {home}: {error.strerror}",
+            mend="set FACEWARRANT_HOME to a folder that can be written",
+        ) from error
     if (home / "keys").exists():
         raise KeyFileRefused(
             f"{home} is already set up",
@@ -62,18 +71,24 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
     for name in SYMMETRIC_KEYS:
         write_secret(home / "keys" / f"{name}.key", os.urandom(32))
     now = datetime.fromtimestamp(clock(), UTC)
-    save_chain(make_development_chain(organisation=settings.organisation, now=now), home / "pki")
+    chain = make_development_chain(organisation=settings.organisation, now=now)
+    try:
+        save_chain(chain, home / "pki")
+    except OSError as error:
+        raise KeyFileRefused(
+            f"cannot write {home / 'pki'}: {error.strerror}",
+            mend=f"make space, remove {home / 'keys'} (nothing was signed yet) and run init again",
+        ) from error
     _open_database(settings).close()
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """Everything a request needs, opened once. Face models load on first use."""
+class Records:
+    """What a home folder knows: consents, log, archive and trust; no signer, no models."""
 
     settings: Settings
     clock: Clock
     desk: WarrantDesk
-    press: Press
     archive: Archive
     watermark: Watermark
     anchors: TrustAnchors
@@ -88,16 +103,6 @@ class Deployment:
         """A verifier with this deployment's trust, watermark key and archive."""
         return Verifier(self.anchors, self.watermark, self.archive)
 
-    @cached_property
-    def analyser(self) -> FaceAnalyser:
-        """The face models the settings name."""
-        return _open_analyser(self.settings)
-
-    @cached_property
-    def swapper(self) -> Swapper:
-        """The swapper the settings name."""
-        return open_swapper(self.settings.swapper)
-
     def close(self) -> None:
         """Close the database."""
         self.desk.database.close()
@@ -109,22 +114,61 @@ class Deployment:
         self.close()
 
 
+@dataclass(frozen=True)
+class Deployment(Records):
+    """Everything a request needs, opened once. Face models load on first use."""
+
+    press: Press
+
+    @cached_property
+    def analyser(self) -> FaceAnalyser:
+        """The face models the settings name."""
+        return open_chosen_analyser(self.settings)
+
+    @cached_property
+    def swapper(self) -> Swapper:
+        """The swapper the settings name."""
+        return open_swapper(self.settings.swapper)
+
+
 def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deployment:
+    """Open the home folder of `settings` for releases.
+
+    Raises what `open_records` raises, and KeyRefused or CertificateRefused for an exposed signing
+    key or an unfit chain.
+    """
+    with ExitStack() as stack:
+        records = stack.enter_context(open_records(settings, clock=clock))
+        press = Press(
+            desk=records.desk,
+            watermark=records.watermark,
+            signer=_open_signer(settings.home, clock),
+            anchors=records.anchors,
+            registry=records.archive.registry,
+            store=records.archive.store,
+            provider=settings.organisation,
+            clock=clock,
+            rng=os.urandom,
+        )
+        stack.pop_all()
+    return Deployment(**vars(records), press=press)
+
+
+def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
     """Open the home folder of `settings`.
 
-    Raises KeyFileRefused for missing or exposed keys, CertificateRefused for an unfit chain and
-    StoreUnavailable for a database that does not open.
+    Raises KeyFileRefused for missing or exposed keys, CertificateRefused for an anchor that is none
+    and StoreUnavailable for a database that does not open.
     """
     home = settings.home
     if not (home / "keys").is_dir():
         raise KeyFileRefused(
             f"{home} is not set up", mend="run 'facewarrant init', or set FACEWARRANT_HOME"
         )
-    signing = {
-        name: SigningKey.from_pem(read_secret(home / "keys" / f"{name}.pem"))
-        for name in SIGNING_KEYS
-    }
+    signing = {name: read_signing_key(home / "keys" / f"{name}.pem") for name in SIGNING_KEYS}
     secret = {name: read_secret(home / "keys" / f"{name}.key", size=32) for name in SYMMETRIC_KEYS}
+    anchors = load_anchors([home / "pki" / "root.pem"])
+    watermark = open_watermark(DEFAULT_WATERMARK, key=secret["watermark"])
     database = _open_database(settings)
     log = AuditLog(database, origin=settings.log_origin, key=signing["log"], clock=clock)
     consents = ConsentBook(
@@ -136,28 +180,15 @@ def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deplo
         clock=clock,
     )
     desk = WarrantDesk(database, log, consents, signing["warrant"], clock)
-    anchors = load_anchors([home / "pki" / "root.pem"])
-    watermark = open_watermark(DEFAULT_WATERMARK, key=secret["watermark"])
     archive = Archive(
         Registry(database), FolderStore(home / "store"), log, signing["log"].public, consents
     )
-    press = Press(
-        desk=desk,
-        watermark=watermark,
-        signer=_open_signer(home, clock),
-        anchors=anchors,
-        registry=archive.registry,
-        store=archive.store,
-        provider=settings.organisation,
-        clock=clock,
-        rng=os.urandom,
-    )
-    return Deployment(settings, clock, desk, press, archive, watermark, anchors)
+    return Records(settings, clock, desk, archive, watermark, anchors)
 
 
 def controller_key(settings: Settings) -> SigningKey:
     """Return the controller's signing key; raise KeyFileRefused."""
-    return SigningKey.from_pem(read_secret(settings.home / "keys" / "controller.pem"))
+    return read_signing_key(settings.home / "keys" / "controller.pem")
 
 
 def _open_signer(home: Path, clock: Clock) -> LocalSigner:
@@ -172,7 +203,11 @@ def _open_database(settings: Settings) -> Database:
     return Database(settings.database_url or f"sqlite:///{settings.home / 'facewarrant.db'}")
 
 
-def _open_analyser(settings: Settings) -> FaceAnalyser:
+def open_chosen_analyser(settings: Settings) -> FaceAnalyser:
+    """Load the face models the settings name.
+
+    Raises Malformed for a pack without thresholds, PackMissing and WeightRefused.
+    """
     if settings.insightface_pack is None:
         return open_analyser(threads=settings.threads)
     if settings.pack_match is None or settings.pack_mismatch is None:

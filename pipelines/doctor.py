@@ -30,7 +30,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Run every check; never raises."""
-    checks = (_libraries, _models, _accelerator, _disk, _home)
+    checks = (_libraries, _models, _choices, _accelerator, _disk, _home)
     return [finding for check in checks for finding in _guard(check, settings)]
 
 
@@ -68,6 +68,16 @@ def _models(_settings: Settings) -> Iterator[Finding]:
     for name in weight_names():
         card, _ = read_weight(name)
         yield Finding("holds", f"model {name}: digest {card.sha256[:12]} as on its card")
+
+
+def _choices(settings: Settings) -> Iterator[Finding]:
+    from generator.swapper import open_swapper
+    from pipelines.deployment import open_chosen_analyser
+
+    yield Finding("holds", f"swapper {open_swapper(settings.swapper).name}")
+    if settings.insightface_pack is not None:
+        models = ", ".join(sorted(open_chosen_analyser(settings).models))
+        yield Finding("holds", f"face models of the operator's own pack: {models}")
 
 
 def _accelerator(_settings: Settings) -> Iterator[Finding]:

@@ -10,18 +10,22 @@ from pipelines.settings import read_settings
 from policies.errors import Malformed
 from provenance.store import write_whole
 
+_ONLY_ROWS = "only tables of JSON rows pass between assets"
+
 
 class TableIOManager(dg.ConfigurableIOManager):
     """Tables as JSON files, one per asset and batch, in `folder` (default: in the home folder)."""
 
     folder: str = ""
 
-    def handle_output(self, context: dg.OutputContext, obj: list[dict[str, Any]]) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Write a table; raise Malformed for anything that is not JSON rows."""
         try:
-            data = json.dumps(obj, sort_keys=True, indent=1).encode()
-        except TypeError as error:
-            raise Malformed("only tables of JSON rows pass between assets") from error
+            data = json.dumps(obj, sort_keys=True, indent=1, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise Malformed(_ONLY_ROWS) from error
+        if not isinstance(obj, list) or not all(isinstance(row, dict) for row in obj):
+            raise Malformed(_ONLY_ROWS)
         path = self._path(context.asset_key, context.asset_partition_key)
         write_whole(path, data)
         context.add_output_metadata({"bytes": len(data), "path": dg.MetadataValue.path(str(path))})

@@ -41,6 +41,13 @@ class JobSpec(Document):
     categories: Annotated[tuple[Category, ...], Field(strict=False)] = ()
 
 
+_FORMS = {
+    "record_id": "name a consent as 'facewarrant consent show' lists it",
+    "request_id": "use up to 64 small letters, digits, '-' and '_'",
+    "territories": "use ISO 3166 codes such as DE or US-IL",
+}
+
+
 def read_spec(data: bytes) -> JobSpec:
     """Parse one job file; raise Malformed naming the first wrong field."""
     try:
@@ -48,7 +55,11 @@ def read_spec(data: bytes) -> JobSpec:
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in detail["loc"])
-        raise Malformed(f"job file: {where}: {detail['msg']}") from error
+        what = _FORMS.get(str(detail["loc"][-1]) if detail["loc"] else "", "")
+        raise Malformed(
+            f"job: {where or 'document'}: {detail['msg']}",
+            mend=what or "write the job as the schema facewarrant/job/1 says",
+        ) from error
 
 
 def load_job(spec: JobSpec, *, folder: Path = Path()) -> Job:
@@ -66,7 +77,9 @@ def read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(DEFAULT_LIMITS.file_bytes + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a zero byte, which JSON can hold and no file name can.
+        why = error.strerror if isinstance(error, OSError) else "this is no path"
         raise FileUnreadable(
-            f"cannot read {path}: {error.strerror}", mend="check the path and its permissions"
+            f"cannot read {path}: {why}", mend="check the path and its permissions"
         ) from error

@@ -6,7 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from policies.errors import Error
+from policies.errors import BadSignature, Error
+from policies.keys import SigningKey
 
 
 class KeyFileRefused(Error):
@@ -26,11 +27,24 @@ def write_secret(path: Path, data: bytes) -> None:
             mend="move it away first; what it signed or sealed needs it",
         ) from error
     except OSError as error:
-        raise KeyFileRefused(f"cannot write {path}: {error.strerror}") from error
+        raise KeyFileRefused(
+            f"cannot write {path}: {error.strerror}",
+            mend="choose a home folder that can be written, with FACEWARRANT_HOME",
+        ) from error
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_signing_key(path: Path) -> SigningKey:
+    """Read an Ed25519 signing key; raise KeyFileRefused as `read_secret` does, or if it is none."""
+    try:
+        return SigningKey.from_pem(read_secret(path))
+    except BadSignature as error:
+        raise KeyFileRefused(
+            f"{path}: {error.message}", mend="restore the key from its backup"
+        ) from error
 
 
 def read_secret(path: Path, *, size: int | None = None) -> bytes:
@@ -48,5 +62,8 @@ def read_secret(path: Path, *, size: int | None = None) -> bytes:
             f"{path} can be read by others", mend=f"chmod 600 {path}, and consider it leaked"
         )
     if size is not None and len(data) != size:
-        raise KeyFileRefused(f"{path} has {len(data)} bytes instead of {size}")
+        raise KeyFileRefused(
+            f"{path} has {len(data)} bytes instead of {size}",
+            mend="restore the key from its backup; a new one would not open what this one closed",
+        )
     return data

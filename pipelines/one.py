@@ -42,8 +42,14 @@ def run_one(spec: JobSpec, *, out: Path, at: Deployment, observe: Observer) -> O
     """
     [outcome] = run_batch([load_job(spec)], deployment=at, observe=observe)
     if outcome.release is not None:
-        write_whole(out, outcome.release.data)
-        os.chmod(out, 0o644)
+        try:
+            write_whole(out, outcome.release.data)
+            os.chmod(out, 0o644)
+        except (StoreUnavailable, OSError) as error:
+            raise StoreUnavailable(
+                f"released, but {out} cannot be written: {error}",
+                mend="nothing is lost: run the same command again, with --out elsewhere",
+            ) from error
     return outcome
 
 

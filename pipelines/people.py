@@ -12,12 +12,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from generator.faces import only_face
 from generator.matching import template_of
 from generator.measure import pack_template
-from pipelines.deployment import Deployment, controller_key
-from pipelines.keyfiles import read_secret, write_secret
+from pipelines.deployment import Deployment, Records, controller_key
+from pipelines.keyfiles import read_signing_key, write_secret
 from pipelines.settings import Settings
 from policies.canonical import canonical
 from policies.consent import ConsentRecord, ConsentState, read_record, sign
@@ -67,37 +68,8 @@ def grant(pictures: Sequence[bytes], scope: Scope, *, at: Deployment) -> Consent
     fields = {
         "schema": "facewarrant/consent/1",
         "record_id": record_id,
-        "subject": {
-            "pid": _new_pseudonym(),
-            "key": subject.public.hex,
-            "age_assurance": {
-                "method": "rendered" if scope.rendered else "self_declared",
-                "adult": True,
-                "checked_at": now,
-            },
-        },
-        "controller": {
-            "id": at.settings.log_origin,
-            "name": at.settings.organisation,
-            "contact": at.settings.contact,
-        },
-        "notice": {
-            "id": "facewarrant-notice",
-            "version": "1",
-            "language": "en",
-            "sha256": sha256_hex(NOTICE.encode()),
-        },
-        "purposes": list(scope.purposes),
-        "roles": list(scope.roles),
-        "media": list(scope.media),
-        "audiences": list(scope.audiences),
-        "territories": list(scope.territories),
-        "counterparties": {"mode": "any_consented", "pids": []},
-        "assets": {"mode": "any", "sha256": []},
-        "opted_in": [],
-        "max_uses": scope.max_uses,
-        "validity": {"not_before": now, "expires": now + scope.days * DAY_SECONDS},
-        "retention": "template and record: until withdrawal, at most 3 years",
+        **_agreed(scope, now=now),
+        **_parties(scope, subject, at.settings, now=now),
         "withdrawal": f"facewarrant consent withdraw {record_id}",
         "binding": binding,
         "signatures": [],
@@ -113,13 +85,59 @@ def grant(pictures: Sequence[bytes], scope: Scope, *, at: Deployment) -> Consent
     return record
 
 
-def withdraw(record_id: str, *, at: Deployment, reason: str = "") -> ConsentState:
+def _agreed(scope: Scope, *, now: int) -> dict[str, Any]:
+    """Return what the person agrees to, and for how long."""
+    return {
+        "purposes": list(scope.purposes),
+        "roles": list(scope.roles),
+        "media": list(scope.media),
+        "audiences": list(scope.audiences),
+        "territories": list(scope.territories),
+        "counterparties": {"mode": "any_consented", "pids": []},
+        "assets": {"mode": "any", "sha256": []},
+        "opted_in": [],
+        "max_uses": scope.max_uses,
+        "validity": {"not_before": now, "expires": now + scope.days * DAY_SECONDS},
+        "retention": "template and record: until withdrawal, at most 3 years",
+    }
+
+
+def _parties(scope: Scope, subject: SigningKey, settings: Settings, *, now: int) -> dict[str, Any]:
+    """Return who agrees with whom, and on which notice."""
+    return {
+        "subject": {
+            "pid": _new_pseudonym(),
+            "key": subject.public.hex,
+            "age_assurance": {
+                "method": "rendered" if scope.rendered else "self_declared",
+                "adult": True,
+                "checked_at": now,
+            },
+        },
+        "controller": {
+            "id": settings.log_origin,
+            "name": settings.organisation,
+            "contact": settings.contact,
+        },
+        "notice": {
+            "id": "facewarrant-notice",
+            "version": "1",
+            "language": "en",
+            "sha256": sha256_hex(NOTICE.encode()),
+        },
+    }
+
+
+def withdraw(record_id: str, *, at: Records, reason: str = "") -> ConsentState:
     """Withdraw a consent with the person's key; takes effect with this call.
 
-    Raises ConsentUnknown, ConsentBroken (already ended) and KeyFileRefused.
+    A consent that is withdrawn already stays so. Raises ConsentUnknown, ConsentBroken (ended in
+    another way) and KeyFileRefused.
     """
-    at.consents.read(record_id)
-    subject = SigningKey.from_pem(read_secret(_subject_path(at.settings, record_id)))
+    state = at.consents.read(record_id).state
+    if state.status == "withdrawn":
+        return state
+    subject = read_signing_key(_subject_path(at.settings, record_id))
     return at.consents.append(record_id, "withdrawn", keys={"subject": subject}, reason=reason)
 
 

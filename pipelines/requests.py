@@ -15,9 +15,10 @@ import dagster as dg
 
 from detector.scan import scan
 from pipelines.batch import run_batch
-from pipelines.jobs import FileUnreadable, load_job, read_spec
+from pipelines.jobs import FileUnreadable, JobSpec, load_job, read_file, read_spec
 from pipelines.outcome import Outcome, rejected
 from pipelines.resources import Facewarrant
+from policies.errors import Error, Malformed
 
 Table = list[dict[str, Any]]
 
@@ -30,9 +31,19 @@ def admitted(
 ) -> dg.Output[Table]:
     """The job files of one batch, parsed strictly; a file that does not parse stops its batch."""
     files = sorted((facewarrant.inbox / context.partition_key).glob("*.json"))
-    specs = [read_spec(file.read_bytes()) for file in files]
+    specs = [_read_file(file) for file in files]
     table = [spec.model_dump(mode="json", by_alias=True) for spec in specs]
     return dg.Output(table, metadata={"requests": len(table)})
+
+
+def _read_file(file: Path) -> JobSpec:
+    try:
+        return read_spec(read_file(file))
+    except Error as error:
+        raise Malformed(
+            f"{file.name}: {error.message}",
+            mend=f"{error.mend}; then put the corrected batch into a new folder of the inbox",
+        ) from error
 
 
 @dg.asset(
@@ -60,7 +71,7 @@ def released(
 def _run_row(row: dict[str, Any], folder: Path, facewarrant: Facewarrant) -> Outcome:
     try:
         job = load_job(read_spec(json.dumps(row).encode()), folder=folder)
-    except FileUnreadable as error:
+    except (FileUnreadable, Malformed) as error:
         return rejected(row["request_id"], error)
     [outcome] = run_batch([job], deployment=facewarrant.deployment, observe=facewarrant.observe)
     return outcome
@@ -92,6 +103,5 @@ def scanned(released: Table, facewarrant: dg.ResourceParam[Facewarrant]) -> dg.O
 per_batch = dg.define_asset_job(
     "per_batch",
     selection=dg.AssetSelection.groups("batch"),
-    partitions_def=batches,
     executor_def=dg.in_process_executor,
 )

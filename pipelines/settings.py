@@ -5,6 +5,7 @@ No setting switches a gate, a mark or a check off; there is none to find.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
@@ -12,11 +13,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from policies.errors import Malformed
 
+PREFIX = "FACEWARRANT_"
+TEST_PREFIX = "FACEWARRANT_TEST_"  # for the tests alone; no setting starts so
+
 
 class Settings(BaseSettings):
     """Where things are and who runs them."""
 
-    model_config = SettingsConfigDict(env_prefix="FACEWARRANT_", extra="forbid", frozen=True)
+    # An empty variable counts as unset: an empty home would be the current folder.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
 
     home: Path = Field(
         default=Path(".facewarrant"),
@@ -61,17 +68,31 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("the user of '~' is not known here") from error
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Read the settings from the environment; raise Malformed naming the first wrong variable."""
+    """Read the settings from the environment; raise Malformed naming the first wrong variable.
+
+    A variable that is none of ours is wrong too: a misspelt one would be ignored silently.
+    """
+    for name in sorted(os.environ):
+        field = name.upper().removeprefix(PREFIX).lower()
+        ours = name.upper().startswith(PREFIX) and not name.startswith(TEST_PREFIX)
+        if ours and field not in Settings.model_fields:
+            raise Malformed(
+                f"{name} is no setting",
+                mend="unset it, or correct its name; the README lists every variable",
+            )
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in detail["loc"]).upper()
         raise Malformed(
-            f"FACEWARRANT_{name}: {detail['msg']}",
+            f"{PREFIX}{name}: {detail['msg']}",
             mend="see 'Settings' in the README for every variable and its form",
         ) from error

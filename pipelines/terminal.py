@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from policies.errors import Error, StoreUnavailable
+from policies.errors import Error
 
 if TYPE_CHECKING:
     from detector.scan import Verdict
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.people import Scope
     from pipelines.settings import Settings
     from policies.consents import Consent
+    from policies.rules import Finding as Reason
     from provenance.evidence import Evidence, Report
 
 EXIT_FAULT, EXIT_USAGE, EXIT_REFUSED, EXIT_INPUT, EXIT_EVIDENCE, EXIT_WITHDRAWN = 1, 2, 3, 4, 5, 6
@@ -33,6 +36,10 @@ _STYLE = {
     "absent": "dim",
     "unchecked": "dim",
 }
+
+_FAULTS = ("STORE-UNAVAILABLE", "CLOCK-ROLLBACK", "DEMO-FAILED")
+_BROKEN_EVIDENCE = ("LOG-TAMPERED", "PROOF-INVALID")
+_ENDED_WARRANT = ("WARRANT-", "CONSENT-CHANGED", "REQUEST-ID-REUSED")
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -46,14 +53,17 @@ def exit_code_for(error: Error) -> int:
 
     if isinstance(error, Refused | WarrantInvalid):
         return EXIT_REFUSED
-    if isinstance(error, VerificationError):
+    if isinstance(error, VerificationError) or error.code in _BROKEN_EVIDENCE:
         return EXIT_EVIDENCE
-    return EXIT_FAULT if isinstance(error, StoreUnavailable) else EXIT_INPUT
+    return EXIT_FAULT if error.code in _FAULTS else EXIT_INPUT
 
 
 def exit_code_of(outcome: Outcome) -> int:
     """Return the exit code of a finished request."""
-    return {"released": 0, "refused": EXIT_REFUSED, "rejected": EXIT_INPUT}[outcome.status]
+    if outcome.status == "released":
+        return 0
+    ended = any(code.startswith(_ENDED_WARRANT) for code in outcome.codes)
+    return EXIT_REFUSED if outcome.status == "refused" or ended else EXIT_INPUT
 
 
 def show_error(error: Error, *, json: bool) -> None:
@@ -70,8 +80,7 @@ def show_error(error: Error, *, json: bool) -> None:
     _err.print(f"[red bold]{error.code}[/]: {_plain(error.message)}")
     if evidence:
         _err.print(_evidence_table(evidence))
-    if error.mend:
-        _err.print(f"To mend: {_plain(error.mend)}")
+    _print_mend(error.mend)
 
 
 def show_init(settings: Settings, *, json: bool) -> None:
@@ -79,21 +88,29 @@ def show_init(settings: Settings, *, json: bool) -> None:
     if json:
         _print_json({"home": str(settings.home), "organisation": settings.organisation})
         return
-    _out.print(f"Made keys, certificates and database in {settings.home}")
-    _out.print("Development keys: the root's own key is gone, nobody else trusts the root.")
-    _out.print("Next: facewarrant consent grant PICTURES... --role source_identity ...")
+    _out.print(f"Made keys, certificates and database in {_plain(settings.home)}", soft_wrap=True)
+    _out.print("For development: nobody else trusts this root, and its own key is gone.")
+    _out.print("Next, for every person shown: facewarrant consent grant --help")
 
 
 def confirm_twice(notice: str, scope: Scope) -> None:
-    """Show the notice and the scope and ask twice; ends the command unless both are confirmed."""
-    _out.print(notice)
-    _out.print(
-        f"Roles: {', '.join(scope.roles)}. Purposes: {', '.join(scope.purposes)}. "
-        f"Territories: {', '.join(scope.territories)}. Audiences: {', '.join(scope.audiences)}. "
-        f"{scope.days} days, {scope.max_uses} uses."
-    )
-    typer.confirm("Do you consent to this?", abort=True)
-    typer.confirm("Second confirmation: sign exactly this?", abort=True)
+    """Show the notice and the scope and ask twice; ends the command unless both are confirmed.
+
+    All of it goes to stderr: stdout is for the consent, in text or JSON.
+    """
+    _err.print(_plain(" ".join(notice.split())))
+    words = {
+        "roles": ", ".join(scope.roles),
+        "purposes": ", ".join(scope.purposes),
+        "territories": ", ".join(scope.territories),
+        "audiences": ", ".join(scope.audiences),
+        "for": f"{scope.days} days, at most {scope.max_uses} pictures",
+    }
+    _err.print(Padding(_pairs(words), (1, 0)))
+    for question in ("Do you consent to this?", "Second confirmation: sign exactly this?"):
+        if not typer.confirm(question, err=True):
+            _err.print("Not confirmed: nothing was signed and nothing was kept.")
+            raise typer.Exit(EXIT_FAULT)
 
 
 def show_consent(consent: Consent, *, json: bool) -> None:
@@ -102,7 +119,6 @@ def show_consent(consent: Consent, *, json: bool) -> None:
     if json:
         _print_json(_consent_json(consent))
         return
-    table = Table(show_header=False, box=None)
     rows = {
         "consent": record.record_id,
         "status": f"{state.status} since {_when(state.since)}",
@@ -111,12 +127,18 @@ def show_consent(consent: Consent, *, json: bool) -> None:
         "territories": ", ".join(record.territories),
         "audiences": ", ".join(record.audiences),
         "valid": f"{_when(record.validity.not_before)} to {_when(record.validity.expires)}",
-        "uses": str(record.max_uses),
+        "uses": f"at most {record.max_uses}",
         "withdraw": record.withdrawal,
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    _out.print(table)
+    _out.print(_pairs(rows))
+
+
+def show_grant(consent: Consent, settings: Settings, *, json: bool) -> None:
+    """Print a consent just granted, and where the person's key is kept."""
+    show_consent(consent, json=json)
+    if not json:
+        _out.print(f"The person's key is kept in {_plain(settings.home / 'subjects')}: fit for")
+        _out.print("development; in production it belongs on the person's own device.")
 
 
 def show_consents(consents: Sequence[Consent], *, json: bool) -> None:
@@ -124,16 +146,15 @@ def show_consents(consents: Sequence[Consent], *, json: bool) -> None:
     if json:
         _print_json([_consent_json(consent) for consent in consents])
         return
-    table = Table("consent", "status", "since", "roles", "purposes", box=None)
+    if not consents:
+        _out.print("No consent yet. To add one: facewarrant consent grant --help")
+        return
+    table = _table("consent", "status", "scope")
+    table.columns[0].no_wrap = True  # an id that is cut cannot be copied
     for consent in consents:
-        record, state = consent.record, consent.state
-        table.add_row(
-            record.record_id,
-            state.status,
-            _when(state.since),
-            ", ".join(record.roles),
-            ", ".join(record.purposes),
-        )
+        record = consent.record
+        scope = f"{', '.join(record.roles)} for {', '.join(record.purposes)}"
+        table.add_row(record.record_id, consent.state.status, scope)
     _out.print(table)
 
 
@@ -142,7 +163,7 @@ def step_printer(*, json: bool) -> Callable[[str, str, float], None]:
 
     def observe(_request_id: str, step: str, seconds: float) -> None:
         if not json:
-            _out.print(f"  {step:<44}{seconds:7.2f} s")
+            _out.print(f"  {_plain(step):<44}{seconds:7.2f} s")
 
     return observe
 
@@ -153,30 +174,28 @@ def show_outcome(outcome: Outcome, out: Path, *, json: bool) -> None:
         _print_json({**outcome.as_json(), "out": str(out) if outcome.release else None})
         return
     if outcome.release is not None:
-        _out.print(f"[green bold]released[/] {out}")
+        _out.print(f"[green bold]released[/] {_plain(out)}", soft_wrap=True)
         _out.print(f"  manifest {outcome.release.manifest_id}")
         _out.print(f"  mark {outcome.release.mark_id}, log entry {outcome.release.log_index}")
         return
     _err.print(f"[red bold]{outcome.status}[/] {', '.join(outcome.codes)}")
-    if outcome.findings:
-        _err.print(findings_table(outcome))
-    else:
+    if not outcome.findings:
         _err.print(_plain(outcome.message))
-        _err.print(f"To mend: {_plain(outcome.mend)}")
+        _print_mend(outcome.mend)
+    for reason, people in _merged(outcome.findings).items():
+        about, cites = ", ".join(people), ", ".join(reason.cites)
+        _err.print(f"[bold]{reason.code}[/]  {_plain(about)}  {_plain(f'[{cites}]')}")
+        _err.print(Padding(_plain(reason.explain), (0, 0, 0, 2)))
+        _err.print(Padding(f"To mend: {_plain(reason.mend)}", (0, 0, 0, 2)))
 
 
-def findings_table(outcome: Outcome) -> Table:
-    """Return a refusal's reasons as a table."""
-    table = Table("reason", "who", "why", "what would make it lawful", "cites", box=None)
-    for finding in outcome.findings:
-        table.add_row(
-            finding.code,
-            finding.subject.partition(" ")[0] or "request",
-            _plain(finding.explain),
-            _plain(finding.mend),
-            ", ".join(finding.cites),
-        )
-    return table
+def _merged(reasons: Sequence[Reason]) -> dict[Reason, list[str]]:
+    """Return each reason once, with everyone it concerns."""
+    merged: dict[Reason, list[str]] = {}
+    for reason in reasons:
+        who = reason.subject.partition(" ")[0] or "the request"
+        merged.setdefault(reason.model_copy(update={"subject": ""}), []).append(who)
+    return merged
 
 
 def show_report(file: Path, report: Report, *, json: bool) -> None:
@@ -185,7 +204,8 @@ def show_report(file: Path, report: Report, *, json: bool) -> None:
         _print_json({"file": str(file), **report.as_json()})
         return
     style = "green" if report.consent != "withdrawn" else "yellow"
-    _out.print(f"[{style} bold]{report.verdict}[/], consent {report.consent}: {file}")
+    words = f"[{style} bold]{report.verdict}[/], consent {report.consent}: {_plain(file)}"
+    _out.print(words, soft_wrap=True)
     _out.print(_evidence_table(report.evidence))
 
 
@@ -194,16 +214,14 @@ def show_verdicts(verdicts: Sequence[tuple[Path, Verdict]], *, json: bool) -> No
     if json:
         _print_json([{"file": str(file), **verdict.as_json()} for file, verdict in verdicts])
         return
-    table = Table("file", "outcome", "action", "why", "score", box=None)
     for file, verdict in verdicts:
-        table.add_row(
-            str(file),
-            verdict.outcome,
-            verdict.action,
-            _plain(verdict.reason),
-            verdict.score.status,
-        )
-    _out.print(table)
+        _out.print(f"[bold]{_plain(file)}[/]: {verdict.outcome}", soft_wrap=True)
+        rows = {
+            "why": verdict.reason,
+            "action": verdict.action,
+            "score": f"{verdict.score.status}: {verdict.score.reason}",
+        }
+        _out.print(Padding(_pairs(rows), (0, 0, 0, 2)))
 
 
 def show_findings(findings: Sequence[Finding], *, json: bool) -> None:
@@ -227,16 +245,40 @@ def show_demo(demo: Demo, *, json: bool) -> None:
     if json:
         _print_json(demo.as_json())
         return
-    table = Table("step", "result", "seconds", box=None)
+    table = _table("step", "result", "seconds")
+    table.columns[2].justify = "right"
     for step in demo.steps:
         table.add_row(step.name, _plain(step.result), f"{step.seconds:.2f}")
     table.add_row("[bold]in all[/]", "", f"[bold]{demo.seconds:.1f}[/]")
     _out.print(table)
-    _out.print(f"Page: [bold]{demo.page}[/]", soft_wrap=True)
+    _out.print(f"Page: [bold]{_plain(demo.page)}[/]", soft_wrap=True)
+
+
+def _print_mend(mend: str) -> None:
+    if mend:
+        _err.print(f"To mend: {_plain(mend)}")
+
+
+def _table(*names: str) -> Table:
+    """Return an empty table that folds what is too long and cuts nothing off."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(names))
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _pairs(rows: Mapping[str, str]) -> Table:
+    """Return a table of names and values."""
+    table = _table()
+    for name, value in rows.items():
+        table.add_row(name, _plain(value))
+    table.columns[0].no_wrap = True
+    table.columns[1].overflow = "fold"
+    return table
 
 
 def _evidence_table(evidence: Sequence[Evidence]) -> Table:
-    table = Table(show_header=False, box=None)
+    table = _table()
     for line in evidence:
         table.add_row(f"[{_STYLE[line.state]}]{line.state}[/]", line.subject, _plain(line.words))
     return table
@@ -259,9 +301,13 @@ def _print_json(value: object) -> None:
     print(jsonlib.dumps(value, indent=1, sort_keys=True, default=str))
 
 
-def _plain(text: str) -> str:
-    """Escape rich markup: file names and messages are not ours to style."""
-    return text.replace("[", "\\[")
+def _plain(text: object) -> str:
+    """Return text without effect on a terminal: file names and messages are not ours to style.
+
+    Markup is escaped; control characters, which a file's own labels may hold, become U+FFFD.
+    """
+    shown = str(text).encode(errors="replace").decode()
+    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in shown))
 
 
 def _when(at: int) -> str:

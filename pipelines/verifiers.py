@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.deployment import open_deployment
+from pipelines.deployment import open_records
 from pipelines.settings import Settings
 from provenance.chains import TrustAnchors, load_anchors
 from provenance.verify import Verifier
@@ -22,5 +22,5 @@ def open_verifier(settings: Settings, anchors: Sequence[Path]) -> Iterator[Verif
     if not (settings.home / "keys").is_dir():
         yield Verifier(given or TrustAnchors(()))
         return
-    with open_deployment(settings) as at:
+    with open_records(settings) as at:
         yield Verifier(given or at.anchors, at.watermark, at.archive)

@@ -38,11 +38,8 @@ def gather_facts(
 
     Uses taken under the warrant `released_under` are the request's own and count as left.
     """
-    consents = [_read(book, person, within) for person in request.people]
-    # A match without a place is none: the swap must know which face was meant.
-    matches = {(m.record_id, m.role): m.match if m.box else "mismatch" for m in measured.people}
+    matches = _matches(measured)
     named = {(person.record_id, person.role) for person in request.people}
-    pids = {c.record.subject.pid for c in consents if isinstance(c, Consent)}
     pictures = (measured.source_sha256, measured.target_sha256)
     return {
         "now": now,
@@ -58,23 +55,36 @@ def gather_facts(
         "source_faces": measured.source_faces,
         "target_faces": measured.target_faces,
         "target_faces_resolved": measured.target_faces_resolved,
-        "people": [
-            {
-                "record_id": person.record_id,
-                "role": person.role,
-                "match": matches.get((person.record_id, person.role), "mismatch"),
-                **(
-                    _absent(consent)
-                    if isinstance(consent, str)
-                    else _present(consent, request, measured, pids)
-                ),
-                "uses_left": 0
-                if isinstance(consent, str)
-                else _uses_left(consent, within, released_under),
-            }
-            for person, consent in zip(request.people, consents, strict=True)
-        ],
+        "people": _gather_people(request, measured, book, within, released_under),
     }
+
+
+def _gather_people(
+    request: Request,
+    measured: Measured,
+    book: ConsentBook,
+    within: sa.Connection,
+    released_under: str,
+) -> list[dict[str, Any]]:
+    consents = [_read(book, person, within) for person in request.people]
+    pids = {c.record.subject.pid for c in consents if isinstance(c, Consent)}
+    matches = _matches(measured)
+    people = []
+    for person, consent in zip(request.people, consents, strict=True):
+        if isinstance(consent, Consent):
+            worth = _present(consent, request, measured, pids)
+            worth["uses_left"] = _uses_left(consent, within, released_under)
+        else:
+            worth = _absent(consent)
+        named = (person.record_id, person.role)
+        match = matches.get(named, "mismatch")
+        people.append({"record_id": named[0], "role": named[1], "match": match, **worth})
+    return people
+
+
+def _matches(measured: Measured) -> dict[tuple[str, str], str]:
+    """Return who matched; a match without a place is none, the swap must know the face."""
+    return {(m.record_id, m.role): m.match if m.box else "mismatch" for m in measured.people}
 
 
 def _read(book: ConsentBook, person: Person, connection: sa.Connection) -> Consent | Absent:
@@ -91,7 +101,7 @@ def _absent(why: Absent) -> dict[str, Any]:
     scope: dict[str, list[str]] = {name: [] for name in _SCOPE}
     never = dict.fromkeys(("status_since", "not_before", "expires"), 0)
     no = dict.fromkeys(("counterparties_ok", "asset_ok", "adult", "template_model_ok"), False)
-    return {"status": why, **scope, **never, **no}
+    return {"status": why, "uses_left": 0, **scope, **never, **no}
 
 
 def _present(

@@ -87,8 +87,12 @@ class ActiveWarrant:
 
 
 def require_active(value: object) -> ActiveWarrant:
-    """Return `value` if it is an ActiveWarrant; raise WarrantInvalid for anything else."""
-    whole = all(hasattr(value, name) for name in ActiveWarrant.__slots__)
+    """Return `value` if it is an ActiveWarrant; raise WarrantInvalid for anything else.
+
+    A shell made without the constructor counts as nothing, also with a desk that only looks like
+    one.
+    """
+    whole = hasattr(value, "document") and type(getattr(value, "_desk", None)) is WarrantDesk
     if type(value) is not ActiveWarrant or not whole:
         raise WarrantInvalid(
             "this needs an active warrant",
@@ -293,7 +297,6 @@ class WarrantDesk:
         receipt: Receipt,
         connection: sa.Connection,
     ) -> Warrant:
-        boxes = {(m.record_id, m.role): m.box for m in measured.people}
         body = {
             "schema": "facewarrant/warrant/1",
             "warrant_id": self.new_id(),
@@ -306,17 +309,7 @@ class WarrantDesk:
             "log_size": receipt.size,
             "source_sha256": request.source_sha256,
             "target_sha256": request.target_sha256,
-            "people": [
-                {
-                    "record_id": person.record_id,
-                    "role": person.role,
-                    "box": boxes[person.record_id, person.role],
-                    "consent_head": self.consents.read(
-                        person.record_id, within=connection
-                    ).state.head,
-                }
-                for person in request.people
-            ],
+            "people": self._name_people(request, measured, connection),
             "models": dict(measured.models),
             "policy_sha256": decision.policy_sha256,
             "not_before": decision.evaluated_at,
@@ -324,6 +317,31 @@ class WarrantDesk:
             "kid": self.key.public.kid,
         }
         warrant = read_warrant(canonical(body | {"sig": self.key.sign("warrant", body)}))
+        self._keep(warrant, decision.evaluated_at, connection)
+        content = {"warrant": warrant.sha256, "decision": receipt.index}
+        self.log.append("warrant", content, within=connection)
+        return warrant
+
+    def _name_people(
+        self, request: Request, measured: Measured, connection: sa.Connection
+    ) -> list[dict[str, Any]]:
+        boxes = {(m.record_id, m.role): m.box for m in measured.people}
+        heads = {
+            p.record_id: self.consents.read(p.record_id, within=connection).state.head
+            for p in request.people
+        }
+        return [
+            {
+                "record_id": person.record_id,
+                "role": person.role,
+                "box": boxes[person.record_id, person.role],
+                "consent_head": heads[person.record_id],
+            }
+            for person in request.people
+        ]
+
+    def _keep(self, warrant: Warrant, at: int, connection: sa.Connection) -> None:
+        """Store an issued warrant and take one use of every consent it names."""
         connection.execute(
             sa.insert(WARRANT),
             {
@@ -331,14 +349,11 @@ class WarrantDesk:
                 "request_id": warrant.request_id,
                 "document": warrant.encode(),
                 "state": "issued",
-                "changed_at": decision.evaluated_at,
+                "changed_at": at,
             },
         )
-        for record_id in sorted({person.record_id for person in request.people}):
+        for record_id in sorted({person.record_id for person in warrant.people}):
             _reserve(connection, record_id, warrant.warrant_id)
-        content = {"warrant": warrant.sha256, "decision": receipt.index}
-        self.log.append("warrant", content, within=connection)
-        return warrant
 
     def _move(self, warrant_id: str, old: State, new: State, *, within: sa.Connection) -> None:
         moved = within.execute(

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.errors import ShapeError
-from provenance.media import Box, Frame, Picture
+from provenance.media import Box, Frame, Picture, require_frame, require_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,17 @@ class Draft:
     """A swapped frame (BGR uint8, h x w x 3, read-only) with the inputs it was made from.
 
     `faces`: boxes of every face, so that a label can keep off them. Raises WarrantInvalid unless
-    the warrant is active and names both inputs, and ShapeError when the frame does not have the
-    target's size.
+    the warrant is active and names both inputs, MediaError for an input that `decode` did not make,
+    and ShapeError when the frame does not have the target's size.
     """
 
     __slots__ = ("faces", "frame", "maker", "source", "target", "warrant")
+    faces: tuple[Box, ...]
+    frame: Frame
+    maker: Maker
+    source: Picture
+    target: Picture
+    warrant: ActiveWarrant
 
     def __init__(
         self,
@@ -47,21 +51,41 @@ class Draft:
         maker: Maker,
     ) -> None:
         active = require_active(warrant)
+        for picture in (source, target):
+            require_picture(picture)
         active.require(source_sha256=source.sha256, target_sha256=target.sha256)
-        if frame.shape != target.frame.shape or frame.dtype != np.uint8:
-            raise ShapeError(
-                actual=f"{frame.dtype} {frame.shape}", expected=f"uint8 {target.frame.shape}"
-            )
-        self.frame = frame.copy()
-        self.frame.setflags(write=False)
-        self.warrant = active
-        self.source = source
-        self.target = target
-        self.faces = faces
-        self.maker = maker
+        require_frame(frame)
+        if frame.shape != target.frame.shape:
+            raise ShapeError(actual=frame.shape, expected=f"{target.frame.shape}")
+        own = frame.copy()
+        own.setflags(write=False)
+        fields = {
+            "frame": own,
+            "warrant": active,
+            "source": source,
+            "target": target,
+            "faces": faces,
+            "maker": maker,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
+
+    def __delattr__(self, name: str) -> None:
+        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
 
     def __reduce__(self) -> str:
         raise WarrantInvalid("a draft cannot be stored; release it", code="WARRANT-REQUIRED")
 
     def __repr__(self) -> str:
         return f"<Draft under warrant {self.warrant.document.warrant_id}>"
+
+
+def require_draft(value: object) -> Draft:
+    """Return `value` if it is a Draft; raise WarrantInvalid for anything else."""
+    whole = all(hasattr(value, name) for name in Draft.__slots__)
+    if type(value) is not Draft or not whole:
+        raise WarrantInvalid("only a draft can be released", code="WARRANT-REQUIRED")
+    return value

@@ -147,6 +147,16 @@ def encode(frame: Frame, mime: Mime, *, xmp: bytes | None = None) -> bytes:
     return out.getvalue()
 
 
+def require_picture(value: object) -> Picture:
+    """Return `value` if `decode` made it; raise MediaError for anything that only looks like it.
+
+    A stand-in could name one picture by its digest and show another.
+    """
+    if type(value) is not Picture or not hasattr(value, "sha256"):
+        raise MediaError(f"a {type(value).__name__} is not a Picture", mend="use decode(data)")
+    return value
+
+
 def require_frame(frame: npt.NDArray[np.generic]) -> None:
     """Raise `ShapeError` unless `frame` is a uint8 array (h, w, 3) with at least one pixel."""
     if not isinstance(frame, np.ndarray):

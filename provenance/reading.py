@@ -37,6 +37,9 @@ Verdict = Literal[
 UNTRUSTED = "signingCredential.untrusted"
 """The one failure that says nothing against integrity: the signer leads to none of our anchors."""
 
+TRUSTED = "signingCredential.trusted"
+"""The signer of the active manifest leads to one of our anchors."""
+
 PIXELS_CHANGED = "assertion.dataHash.mismatch"
 """The bytes of the picture are not those that were signed."""
 
@@ -90,7 +93,7 @@ class ManifestReading:
     @property
     def signer_trusted(self) -> bool:
         """True when the signer's certificate leads to an anchor, whatever else is wrong."""
-        return "signingCredential.trusted" in self.successes and UNTRUSTED not in self.failures
+        return TRUSTED in self.successes and UNTRUSTED not in self.failures
 
 
 def judge(report: Json, results: Json, state: str) -> ManifestReading:
@@ -106,7 +109,7 @@ def judge(report: Json, results: Json, state: str) -> ManifestReading:
     warrant, consent = read_warrant(manifest), read_consent(manifest)
     tools = [str(tool.get("name", "")) for tool in objects(manifest.get("claim_generator_info"))]
     return ManifestReading(
-        verdict=_verdict(state, failures, bad),
+        verdict=_verdict(state, failures, TRUSTED in successes, bad),
         state=state,
         failures=failures,
         informational=_codes(active, "informational"),
@@ -126,13 +129,18 @@ def judge(report: Json, results: Json, state: str) -> ManifestReading:
 
 
 def _verdict(
-    state: str, failures: tuple[str, ...], ingredients: tuple[IngredientFailure, ...]
+    state: str,
+    failures: tuple[str, ...],
+    signer_trusted: bool,
+    ingredients: tuple[IngredientFailure, ...],
 ) -> Verdict:
     if state not in ("Trusted", "Valid") or set(failures) - {UNTRUSTED}:
         return "invalid"
     if ingredients:
         return "ingredient_invalid"
-    return "trusted" if state == "Trusted" and not failures else "intact_untrusted"
+    # The library says "Valid" where an ingredient's signer is unknown to us, as most cameras are.
+    trusted = state == "Trusted" or signer_trusted
+    return "trusted" if trusted and not failures else "intact_untrusted"
 
 
 def _ingredient_failures(report: Json, results: Json) -> tuple[IngredientFailure, ...]:

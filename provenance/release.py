@@ -7,7 +7,7 @@ carries every mark. Any failure aborts the warrant, gives its uses back and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,13 +15,14 @@ import sqlalchemy as sa
 
 from policies.audit import Receipt
 from policies.errors import Error
+from policies.warrant import Warrant, verify_issuer
 from policies.warrants import WarrantDesk, require_active
 from provenance.assertions import LogPosition
 from provenance.c2pa import Signed, read_manifest, sign_manifest
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
 from provenance.digest import sha256_hex
-from provenance.draft import Draft
+from provenance.draft import Draft, require_draft
 from provenance.errors import NotReleased
 from provenance.fingerprints import Fingerprint, fingerprint
 from provenance.labels import draw_visible_label, read_labels, write_xmp
@@ -67,10 +68,15 @@ class Press:
 def release(draft: Draft, *, press: Press) -> Released:
     """Turn a draft into the released picture, in the format of its target; nothing else can.
 
-    Raises WarrantInvalid without an active warrant. Raises NotReleased for every other failure,
-    with the cause chained; the warrant is then aborted and nothing was kept.
+    Raises WarrantInvalid for anything but a draft under a warrant of the press's own desk. Raises
+    NotReleased for every other failure, with the cause chained; the warrant is then aborted and
+    nothing was kept. Raises ClockRollback or StoreUnavailable when not even the abort can be
+    logged: the warrant stays started until the request is run again. Only where the database cannot
+    say whether the release was entered do its bytes stay in the store, marked and signed.
     """
-    warrant = require_active(draft.warrant)
+    warrant = require_active(require_draft(draft).warrant)
+    # Another desk's warrant must not reach this press's watermark key and signer.
+    verify_issuer(warrant.document, key=press.desk.key.public)
     kept: list[str] = []
     try:
         warrant.require(source_sha256=draft.source.sha256, target_sha256=draft.target.sha256)
@@ -79,14 +85,25 @@ def release(draft: Draft, *, press: Press) -> Released:
         warrant.require()
         signed = _sign(draft, marked, payload, press)
         print_ = _read_back(signed, draft.target.mime, payload, press)
-        kept += [press.store.put(signed.store), press.store.put(signed.data)]
+        for data in (signed.store, signed.data):
+            kept.append(press.store.put(data))
         return _finish(draft, signed, payload, print_, press)
-    except Exception as error:
+    except BaseException as error:
         # Whatever went wrong, known or not: nothing stays, the warrant ends, the cause is chained.
-        for sha256 in kept:
-            press.store.drop(sha256)
-        press.desk.abort(warrant.document, f"{type(error).__name__}")
+        _undo(warrant.document, kept, type(error).__name__, press)
+        if isinstance(error, NotReleased) or not isinstance(error, Exception):
+            raise
         raise _refusal(error) from error
+
+
+def _undo(warrant: Warrant, kept: Sequence[str], reason: str, press: Press) -> None:
+    """End the warrant, then forget the bytes; the other order could lose what was just released."""
+    try:
+        press.desk.abort(warrant, reason)
+    finally:
+        if press.desk.state(warrant.warrant_id) != "released":
+            for sha256 in kept:
+                press.store.drop(sha256)
 
 
 def _mark(draft: Draft, payload: Payload, press: Press) -> bytes:
@@ -191,9 +208,7 @@ def as_released(row: ReleaseRow, data: bytes) -> Released:
     return Released(data, mime, row.output_sha256, row.mark_id, row.manifest_id, row.log_index)
 
 
-def _refusal(error: Exception) -> Error:
-    if isinstance(error, NotReleased):
-        return error
+def _refusal(error: Exception) -> NotReleased:
     detail = error.message if isinstance(error, Error) else type(error).__name__
     mend = error.mend if isinstance(error, Error) else "see the chained error"
     code = error.code if isinstance(error, Error) else "FAULT"

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from policies.audit import AuditLog, verify_entry
+from policies.audit import AuditLog, LogTampered, verify_entry
 from policies.consent import ConsentBroken
 from policies.consents import ConsentBook, ConsentUnknown
-from policies.errors import Error, Malformed
+from policies.errors import BadSignature, Malformed
 from policies.keys import PublicKey
+from policies.merkle import ProofInvalid
 from provenance.c2pa import ManifestReading, read_manifest
 from provenance.chains import TrustAnchors
 from provenance.errors import (
@@ -29,9 +30,9 @@ from provenance.errors import (
     Untrusted,
 )
 from provenance.evidence import Evidence, Report, State, Subject
-from provenance.fingerprints import MATCH_DISTANCE, Fingerprint, distance, fingerprint
+from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
 from provenance.labels import read_labels
-from provenance.manifest import GENERATOR
+from provenance.manifest import GENERATOR, MARK_ALG_PREFIX
 from provenance.media import Picture, decode
 from provenance.registry import Registry, ReleaseRow
 from provenance.store import Store
@@ -123,8 +124,10 @@ class _Case:
                 evidence=tuple(self.lines),
             )
         row, archive = self._find_release(self.mark)
-        found = Fingerprint(row.fingerprint, 100)
-        bits = distance(found, fingerprint(self.picture.frame))
+        original = decode(archive.store.get(row.output_sha256))
+        reading = self._read_kept(row, original, archive)
+        # Not the registry's fingerprint: a row is not signed, the kept output is.
+        bits = distance(fingerprint(original.frame), fingerprint(self.picture.frame))
         self._say(
             "fingerprint",
             "holds" if bits <= MATCH_DISTANCE else "fails",
@@ -136,7 +139,6 @@ class _Case:
                 "the mark is that of another picture: it was copied here, or the picture changed",
                 evidence=tuple(self.lines),
             )
-        reading = self._read_kept(row, archive)
         return self._report("recovered", reading, row.mark_id)
 
     def _find_release(self, mark: Detection) -> tuple[ReleaseRow, Archive]:
@@ -154,18 +156,16 @@ class _Case:
             )
         return row, archive
 
-    def _read_kept(self, row: ReleaseRow, archive: Archive) -> ManifestReading:
+    def _read_kept(self, row: ReleaseRow, original: Picture, archive: Archive) -> ManifestReading:
         """Verify the manifest we keep against the output it was made for, then trust it."""
-        original, store = (
-            archive.store.get(row.output_sha256),
-            archive.store.get(row.manifest_sha256),
-        )
+        store = archive.store.get(row.manifest_sha256)
         reading = read_manifest(
-            original, decode(original).mime, anchors=self.verifier.anchors, store=store
+            original.data, original.mime, anchors=self.verifier.anchors, store=store
         )
         state: State = "holds" if reading.verdict == "trusted" else "fails"
         self._say("trust", state, f"the kept manifest {row.manifest_id} is {reading.verdict}")
-        if reading.verdict != "trusted" or reading.manifest_id != row.manifest_id:
+        named = (reading.manifest_id, _bound_id(reading))
+        if reading.verdict != "trusted" or named != (row.manifest_id, row.mark_id):
             raise Tampered("the kept manifest does not verify", evidence=tuple(self.lines))
         return reading
 
@@ -224,7 +224,9 @@ class _Case:
         if not self.reading.manifest_id or self.mark.mark_id == bound:
             self._say("watermark", "holds", words)
         else:
-            clash = bound is not None or self.reading.warrant is not None
+            # Another deployment may have worked on what was released here, under its own mark.
+            foreign = self.verifier.archive and self._find_archive(self.reading) is None
+            clash = not foreign and (bound is not None or self.reading.warrant is not None)
             named = f"{words}, but the manifest names {bound or 'none'}"
             self._say("watermark", "fails" if clash else "warns", named)
 
@@ -245,8 +247,9 @@ class _Case:
     def _report(
         self, verdict: Literal["authentic", "recovered"], reading: ManifestReading, mark_id: str
     ) -> Report:
-        consent = self._look_at_consents(reading.consent)
-        self._look_at_log(reading.warrant)
+        archive = self._find_archive(reading)
+        consent = self._look_at_consents(reading.consent, archive)
+        self._look_at_log(reading.warrant, archive)
         if self._failed("log"):
             raise Tampered("the log contradicts the manifest", evidence=tuple(self.lines))
         return Report(
@@ -259,10 +262,18 @@ class _Case:
             evidence=tuple(self.lines),
         )
 
-    def _look_at_consents(self, assertion: Mapping[str, Any] | None) -> Consent:
+    def _find_archive(self, reading: ManifestReading) -> Archive | None:
+        """Return the archive if it is of the deployment that the manifest names by its log."""
         archive = self.verifier.archive
+        if archive is None or reading.warrant is None:
+            return archive
+        return archive if reading.warrant["log"]["origin"] == archive.log.origin else None
+
+    def _look_at_consents(
+        self, assertion: Mapping[str, Any] | None, archive: Archive | None
+    ) -> Consent:
         if assertion is None or archive is None:
-            why = "the manifest names no consent" if archive else "no consent register was given"
+            why = "the manifest names no consent" if archive else "its register was not given"
             self._say("consent", "unchecked", why)
             return "unchecked"
         results = [_consent_today(archive.consents, entry) for entry in assertion["consents"]]
@@ -270,17 +281,16 @@ class _Case:
             self._say("consent", state, words)
         return "current" if all(state == "holds" for state, _ in results) else "withdrawn"
 
-    def _look_at_log(self, assertion: Mapping[str, Any] | None) -> None:
-        archive = self.verifier.archive
+    def _look_at_log(self, assertion: Mapping[str, Any] | None, archive: Archive | None) -> None:
         if assertion is None or archive is None:
-            why = "the manifest names no log entry" if archive else "no log was given"
+            why = "the manifest names no log entry" if archive else "its log was not given"
             self._say("log", "unchecked", why)
             return
         place = assertion["log"]
         try:
             proof = archive.log.prove(place["index"])
             head = verify_entry(proof, origin=place["origin"], key=archive.log_key)
-        except Error as error:
+        except (LogTampered, ProofInvalid, BadSignature, Malformed) as error:
             self._say("log", "fails", error.message)
             return
         same = proof.entry.get("decision") == assertion["decision_hash"]
@@ -311,7 +321,8 @@ _VERDICT_WORDS = {
 
 
 def _bound_id(reading: ManifestReading) -> str | None:
-    ids = [binding.value.hex() for binding in reading.soft_bindings]
+    """Return the id of our kind of mark that a manifest names; another maker's is not ours."""
+    ids = [b.value.hex() for b in reading.soft_bindings if b.alg.startswith(MARK_ALG_PREFIX)]
     return ids[0] if len(ids) == 1 else None
 
 

@@ -89,11 +89,12 @@ def issue_payload(warrant: ActiveWarrant, *, rng: Callable[[int], bytes]) -> Pay
 
 
 def require_payload(value: object) -> Payload:
-    """Return `value` if it is a Payload; raise `WarrantInvalid` for anything else."""
-    if type(value) is not Payload:
+    """Return `value` if it is a Payload whose warrant holds now; else raise `WarrantInvalid`."""
+    if type(value) is not Payload or not hasattr(value, "warrant"):
         raise WarrantInvalid(
             "marking needs a payload issued under an active warrant", code="WARRANT-REQUIRED"
         )
+    require_active(value.warrant).require()
     return value
 
 

@@ -88,7 +88,7 @@ class SpreadMark:
         is flat or the mark cannot be read back from the result and its copies (JPEG 70, WebP 80,
         half size and back, 80 % crop).
         """
-        require_payload(payload).warrant.require()
+        require_payload(payload)
         require_frame(image)
         if min(image.shape[:2]) < MIN_SIDE_PX:
             raise NotMarkable(

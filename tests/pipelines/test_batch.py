@@ -1,0 +1,91 @@
+"""What `tests/flow` leaves: order, observer, and which faults leave a batch as faults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.batch import run_batch
+from pipelines.deployment import Deployment, open_deployment
+from pipelines.jobs import load_job
+from pipelines.one import spec_of
+from pipelines.outcome import Job
+from policies.errors import StoreUnavailable
+
+DEMO = Path(__file__).parents[2] / "docs" / "demo"
+STEPS = [
+    "precheck consents",
+    "decode pictures",
+    "measure faces",
+    "decide, issue warrant",
+    "swap",
+    "mark, label, sign, read back, log",
+]
+
+
+@pytest.fixture
+def at(home: Any) -> Iterator[Deployment]:
+    with open_deployment(home.settings) as deployment:
+        yield deployment
+
+
+def job(home: Any, request_id: str, **changes: str) -> Job:
+    options = {
+        "operator": "test",
+        "source": "persona1_0.webp",
+        "target": "persona2_0.webp",
+        "purpose": "personal",
+        "audience": "internal",
+    } | changes
+    people = [(home.source, "source_identity"), (home.target, "target_body")]
+    spec = spec_of(people, request_id=request_id, territories=["DE"], **options)
+    return load_job(spec, folder=DEMO)
+
+
+def test_outcomes_keep_the_order_and_steps_are_told_as_they_end(home: Any, at: Deployment) -> None:
+    told: list[tuple[str, str]] = []
+    jobs = [
+        job(home, "no-picture", source="README.md"),
+        job(home, "good"),
+        job(home, "not-agreed", purpose="advertising"),
+    ]
+    outcomes = run_batch(
+        jobs, deployment=at, observe=lambda name, step, seconds: told.append((name, step))
+    )
+    assert [(o.request_id, o.status) for o in outcomes] == [
+        ("no-picture", "rejected"),
+        ("good", "released"),
+        ("not-agreed", "refused"),
+    ]
+    assert [step for name, step in told if name == "good"] == STEPS
+    assert ("not-agreed", "measure faces") not in told, "no face is measured without a consent"
+
+
+def test_no_jobs_no_outcomes(at: Deployment) -> None:
+    assert run_batch([], deployment=at) == []
+
+
+class FullStore:
+    """A store whose disk is full."""
+
+    def put(self, data: bytes) -> str:
+        raise StoreUnavailable("no space left on device", mend="make space")
+
+    def get(self, sha256: str) -> bytes:
+        raise StoreUnavailable("nothing here")
+
+    def drop(self, sha256: str) -> None:
+        pass
+
+
+def test_a_full_disk_is_a_fault_and_no_answer_to_the_request(home: Any, at: Deployment) -> None:
+    broken = dataclasses.replace(at, press=dataclasses.replace(at.press, store=FullStore()))
+    with pytest.raises(StoreUnavailable, match="no space left") as fault:
+        run_batch([job(home, "r-1")], deployment=broken)
+    assert fault.value.mend
+    [outcome] = run_batch([job(home, "r-1")], deployment=at)
+    assert outcome.status == "released", "the same request is made when there is space again"

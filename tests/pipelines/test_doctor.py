@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import importlib
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import generator.weights
+from generator.errors import WeightRefused
+from pipelines import doctor
+from pipelines.deployment import create
+from pipelines.doctor import Finding, examine
+from pipelines.settings import read_settings
+from policies.database import ENTRY
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def about(words: str, found: list[Finding] | None = None) -> Finding:
+    """The one finding that speaks of `words`."""
+    [finding] = [f for f in found or examine(read_settings()) if words in f.words]
+    return finding
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
+    """`quick("_home")`: run only one of the checks."""
+
+    def only(name: str, **settings: object) -> list[Finding]:
+        return doctor._guard(getattr(doctor, name), read_settings(**settings))
+
+    return only
+
+
+def test_without_a_home_everything_else_is_still_checked(tmp_path: Path) -> None:
+    found = examine(read_settings())
+    assert {f.state for f in found} == {"holds", "warns"}
+    [warning] = [f for f in found if f.state == "warns"]
+    assert (warning.words, warning.mend) == (
+        f"{tmp_path / 'home'} is not set up yet",
+        "run 'facewarrant init'",
+    )
+    for name in ("cv2", "numpy", "onnxruntime", "insightface", "c2pa", "torch", "timm"):
+        assert any(f.words.startswith(name) for f in found), name
+    models = [f for f in found if f.words.startswith("model ")]
+    assert len(models) == len(generator.weights.weight_names()) >= 4
+    assert all("as on its card" in f.words for f in models)
+    assert not (tmp_path / "home").exists(), "looking makes nothing"
+
+
+def test_a_home_that_is_whole_holds(home: Any, quick: Callable[..., list[Finding]]) -> None:
+    found = quick("_home")
+    assert [f.state for f in found] == ["holds"] * 3
+    assert "keys private" in found[0].words
+    assert "4 entries lead to its root" in found[1].words, "two consents, given and confirmed"
+    assert "good for" in found[2].words
+
+
+def test_an_exposed_key_fails(home: Any, quick: Callable[..., list[Finding]]) -> None:
+    (home.path / "keys" / "log.pem").chmod(0o640)
+    [finding] = quick("_home")
+    assert finding.state == "fails"
+    assert "KEY-FILE-REFUSED" in finding.words
+    assert "chmod 600" in finding.mend
+
+
+def test_a_certificate_soon_to_end_warns_and_an_ended_one_fails(
+    tmp_path: Path, quick: Callable[..., list[Finding]]
+) -> None:
+    for days_ago, state in ((350, "warns"), (400, "fails")):
+        settings = {"home": tmp_path / str(days_ago)}
+        then = int(datetime.now(UTC).timestamp()) - days_ago * 86_400
+        create(read_settings(**settings), clock=lambda then=then: then)
+        finding = quick("_home", **settings)[-1]
+        assert finding.state == state
+        assert finding.mend
+
+
+def test_a_changed_log_fails(home: Any, quick: Callable[..., list[Finding]]) -> None:
+    connection = sqlite3.connect(home.path / "facewarrant.db")
+    connection.execute(f"drop trigger {ENTRY.name}_delete")
+    connection.execute(f"delete from {ENTRY.name} where i = 1")  # noqa: S608 - our own name
+    connection.commit()
+    connection.close()
+    found = quick("_home")
+    assert found[-1].state == "fails"
+    assert "LOG-TAMPERED" in found[-1].words
+
+
+@pytest.mark.parametrize("error", [ImportError("libGL.so.1"), OSError("no"), RuntimeError("nms")])
+def test_a_library_that_does_not_load_is_named_with_its_mend(
+    monkeypatch: pytest.MonkeyPatch, quick: Callable[..., list[Finding]], error: Exception
+) -> None:
+    real = importlib.import_module
+
+    def broken(name: str, *rest: Any) -> Any:
+        if name in ("cv2", "timm", "c2pa"):
+            raise error
+        return real(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    found = quick("_libraries")
+    failed = {f.words.split()[0]: f for f in found if f.state == "fails"}
+    assert set(failed) == {"cv2", "timm", "c2pa"}
+    assert str(error) in failed["cv2"].words
+    assert "libgl1" in failed["cv2"].mend
+    assert "constraints.txt" in failed["timm"].mend
+    assert "make setup" in failed["c2pa"].mend
+    assert any(f.words.startswith("numpy") and f.state == "holds" for f in found)
+
+
+def test_a_changed_weight_file_fails(
+    monkeypatch: pytest.MonkeyPatch, quick: Callable[..., list[Finding]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(generator.weights.MODELS_FOLDER, folder)
+    real = generator.weights.read_weight
+    monkeypatch.setattr(generator.weights, "read_weight", lambda name: real(name, folder))
+    assert {f.state for f in quick("_models")} == {"holds"}
+    file = folder / generator.weights.load_card("idnet", folder).file
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(data)
+    finding = quick("_models")[-1]
+    assert finding.state == "fails"
+    assert "WEIGHT-REFUSED" in finding.words
+    with pytest.raises(WeightRefused):
+        real("idnet", folder)
+
+
+def test_the_chosen_swapper_and_pack_are_checked(
+    quick: Callable[..., list[Finding]], tmp_path: Path
+) -> None:
+    assert [f.words for f in quick("_choices")] == ["swapper geo"]
+    [unknown] = quick("_choices", swapper="nope")
+    assert (unknown.state, "UNKNOWN-SWAPPER" in unknown.words) == ("fails", True)
+    no_thresholds = quick("_choices", insightface_pack=tmp_path)[-1]
+    assert no_thresholds.state == "fails"
+    assert "FACEWARRANT_PACK_MATCH" in no_thresholds.mend
+
+
+def test_a_full_disk_warns(
+    monkeypatch: pytest.MonkeyPatch, quick: Callable[..., list[Finding]]
+) -> None:
+    asked: list[Path] = []
+
+    def usage(folder: Path) -> Usage:
+        asked.append(folder)
+        return Usage(10**10, 10**10, 10**8)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    [finding] = quick("_disk")
+    assert (finding.state, finding.mend) == ("warns", "free some space")
+    assert asked[0].is_dir(), "a home that is not there yet is looked for further up"
+
+
+def test_a_check_that_breaks_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, quick: Callable[..., list[Finding]]
+) -> None:
+    def broken(_folder: Path) -> Usage:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    [finding] = quick("_disk")
+    assert finding.state == "fails"
+    assert finding.words == "the check of disk failed: ZeroDivisionError: unforeseen"
+
+
+def test_the_accelerator_is_described(quick: Callable[..., list[Finding]]) -> None:
+    [finding] = quick("_accelerator")
+    assert finding.state == "holds"
+    assert "CPU" in finding.words
+    assert about("CPU", [finding]) is finding

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.jobs import FileUnreadable, JobSpec, load_job, read_file, read_spec
+from policies.digest import sha256_hex
+from policies.errors import Error, Malformed
+from provenance.media import DEFAULT_LIMITS
+
+ID = "00000000-0000-7000-8000-00000000000"
+JOB: dict[str, Any] = {
+    "schema": "facewarrant/job/1",
+    "request_id": "r-1",
+    "operator": "tester",
+    "source": "source.webp",
+    "target": "target.webp",
+    "people": [
+        {"record_id": ID + "1", "role": "source_identity"},
+        {"record_id": ID + "2", "role": "target_body"},
+    ],
+    "purpose": "personal",
+    "audience": "internal",
+    "territories": ["DE"],
+}
+
+
+def spec(**changes: object) -> JobSpec:
+    return read_spec(json.dumps(JOB | changes).encode())
+
+
+def refused_spec(data: bytes) -> Malformed:
+    with pytest.raises(Malformed) as refused:
+        read_spec(data)
+    assert refused.value.code == "MALFORMED"
+    return refused.value
+
+
+def test_a_job_is_read() -> None:
+    read = spec()
+    assert (read.request_id, read.territories, read.categories) == ("r-1", ("DE",), ())
+    assert read.people[1].role == "target_body"
+
+
+@pytest.mark.parametrize(
+    ("changes", "about"),
+    [
+        ({"skip_consent": True}, "skip_consent"),
+        ({"schema": "facewarrant/job/2"}, "schema"),
+        ({"request_id": "../r"}, "request_id"),
+        ({"request_id": 7}, "request_id"),
+        ({"operator": ""}, "operator"),
+        ({"source": None}, "source"),
+        ({"purpose": "fun"}, "purpose"),
+        ({"audience": "everyone"}, "audience"),
+        ({"territories": []}, "territories"),
+        ({"territories": ["Germany"]}, "territories.0"),
+        ({"categories": ["dull"]}, "categories.0"),
+        ({"people": [{"record_id": "x", "role": "bystander"}]}, "people.0.record_id"),
+        ({"people": [{"record_id": ID + "1", "role": "king"}]}, "people.0.role"),
+        ({"people": [{"record_id": ID + "1", "role": "bystander", "x": 1}]}, "people.0.x"),
+    ],
+)
+def test_a_wrong_field_is_named(changes: dict[str, object], about: str) -> None:
+    error = refused_spec(json.dumps(JOB | changes).encode())
+    assert error.message.startswith(f"job: {about}: ")
+    assert error.mend
+
+
+@pytest.mark.parametrize("name", [name for name in JOB if name != "categories"])
+def test_a_missing_field_is_named(name: str) -> None:
+    error = refused_spec(json.dumps({k: v for k, v in JOB.items() if k != name}).encode())
+    assert error.message == f"job: {name}: Field required"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"job"',
+        b"\xff\xfe",
+        json.dumps(JOB).encode()[:-1] + b', "purpose": "research"}',
+        json.dumps(JOB | {"operator": float("nan")}).encode(),
+    ],
+    ids=["empty", "cut", "list", "text", "not utf-8", "duplicate key", "nan"],
+)
+def test_what_is_no_json_object_is_refused(data: bytes) -> None:
+    refused_spec(data)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.binary(max_size=200) | st.dictionaries(st.text(), st.integers()).map(json.dumps))
+def test_nothing_but_our_own_error_comes_out(data: bytes | str) -> None:
+    refused_spec(data if isinstance(data, bytes) else data.encode())
+
+
+def test_a_job_names_its_pictures_by_digest(tmp_path: Path) -> None:
+    (tmp_path / "source.webp").write_bytes(b"one")
+    (tmp_path / "absolute").write_bytes(b"two")
+    job = load_job(spec(target=str(tmp_path / "absolute")), folder=tmp_path)
+    assert (job.source, job.target) == (b"one", b"two")
+    assert job.request.source_sha256 == sha256_hex(b"one")
+    assert job.request.target_sha256 == sha256_hex(b"two")
+    assert job.request.medium == "image"
+    assert "one" not in repr(job), "pictures are not printed"
+
+
+@pytest.mark.parametrize("source", ["missing.webp", ".", "no\x00path", "x" * 300])
+def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, source: str) -> None:
+    (tmp_path / "target.webp").write_bytes(b"two")
+    with pytest.raises(FileUnreadable, match="cannot read") as refused:
+        load_job(spec(source=source), folder=tmp_path)
+    assert refused.value.code == "FILE-UNREADABLE"
+    assert refused.value.mend
+
+
+def test_people_that_make_no_swap_are_refused(tmp_path: Path) -> None:
+    for name in ("source.webp", "target.webp"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(Malformed, match="people"):
+        load_job(spec(people=JOB["people"][:1]), folder=tmp_path)
+    with pytest.raises(Malformed, match="one source_identity and one target_body"):
+        load_job(spec(people=[JOB["people"][0]] * 2), folder=tmp_path)
+
+
+def test_a_file_is_read_up_to_one_byte_over_the_cap(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        os.truncate(file.fileno(), DEFAULT_LIMITS.file_bytes * 3)
+    assert len(read_file(path)) == DEFAULT_LIMITS.file_bytes + 1
+
+
+def test_every_refusal_is_one_of_ours() -> None:
+    assert issubclass(FileUnreadable, Error)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.deployment import create
+from pipelines.keyfiles import KeyFileRefused
+from pipelines.settings import read_settings
+from pipelines.verifiers import open_verifier
+from provenance.errors import CertificateRefused, Untrusted
+
+
+def test_a_home_gives_trust_mark_and_archive(released_home: Any) -> None:
+    with open_verifier(released_home.settings, []) as verifier:
+        report = verifier.verify(released_home.released.read_bytes())
+    assert (report.verdict, report.consent, report.origin) == (
+        "authentic",
+        "current",
+        "facewarrant",
+    )
+    assert "unchecked" not in {line.state for line in report.evidence}
+
+
+def test_without_a_home_nothing_is_trusted(released_home: Any, tmp_path: Path) -> None:
+    settings = read_settings(home=tmp_path / "elsewhere")
+    with open_verifier(settings, []) as verifier:
+        assert (verifier.watermark, verifier.archive) == (None, None)
+        with pytest.raises(Untrusted):
+            verifier.verify(released_home.released.read_bytes())
+    assert not settings.home.exists(), "verifying makes nothing"
+
+
+def test_given_anchors_replace_the_homes_own(released_home: Any, tmp_path: Path) -> None:
+    create(read_settings(home=tmp_path / "other"))
+    others = [tmp_path / "other" / "pki" / "root.pem"]
+    with open_verifier(released_home.settings, others) as verifier, pytest.raises(Untrusted):
+        verifier.verify(released_home.released.read_bytes())
+    with open_verifier(
+        read_settings(home=tmp_path / "none"), [released_home.path / "pki" / "root.pem"]
+    ) as verifier:
+        report = verifier.verify(released_home.released.read_bytes())
+    assert (report.verdict, report.consent) == ("authentic", "unchecked")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+def test_an_anchor_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "root.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CertificateRefused), open_verifier(read_settings(), [path]):
+        pass
+
+
+def test_a_signers_own_certificate_is_no_anchor(released_home: Any) -> None:
+    chain = released_home.path / "pki" / "chain.pem"
+    with pytest.raises(CertificateRefused), open_verifier(released_home.settings, [chain]):
+        pass
+
+
+def test_an_exposed_key_stops_the_verifier_too(released_home: Any) -> None:
+    (released_home.path / "keys" / "watermark.key").chmod(0o644)
+    with pytest.raises(KeyFileRefused), open_verifier(released_home.settings, []):
+        pass
