@@ -1,0 +1,170 @@
+"""A whole deployment with real face models, and the rendered people in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from PIL import Image, UnidentifiedImageError
+
+from generator.faces import FaceAnalyser, open_analyser
+from pipelines.batch import run_batch
+from pipelines.deployment import Deployment, create, open_deployment
+from pipelines.outcome import Job, Outcome
+from pipelines.people import Scope, grant
+from pipelines.settings import read_settings
+from policies.database import RESERVATION, WARRANT
+from policies.digest import sha256_hex
+from policies.request import make_request
+from provenance.c2pa import read_manifest
+from provenance.media import decode
+
+DEMO = Path(__file__).parents[2] / "docs" / "demo"
+SCOPE = Scope(
+    roles=("source_identity", "target_body", "bystander"),
+    purposes=("personal",),
+    territories=("DE",),
+    rendered=True,
+)
+
+
+@dataclass
+class House:
+    """A deployment, the people enrolled in it, and requests for them."""
+
+    at: Deployment
+    consents: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def picture(self, name: str) -> bytes:
+        return (DEMO / f"{name}.webp").read_bytes()
+
+    def enrol(self, person: str, **changes: Any) -> str:
+        """Grant the consent of a rendered person from two other pictures of theirs."""
+        pictures = [self.picture(f"{person}_{n}") for n in (1, 2)]
+        scope = Scope(**{**_fields(SCOPE), **changes})
+        self.consents[person] = grant(pictures, scope, at=self.at).record_id
+        return self.consents[person]
+
+    def consent(self, person: str) -> str:
+        return self.consents.get(person) or self.enrol(person)
+
+    def job(
+        self,
+        source: bytes | str = "persona1_0",
+        target: bytes | str = "persona2_0",
+        *,
+        people: tuple[str, ...] = ("persona1", "persona2"),
+        **changes: Any,
+    ) -> Job:
+        """A job for the source's person, the target's and any bystanders, in that order."""
+        pictures = [self.picture(p) if isinstance(p, str) else p for p in (source, target)]
+        roles = ("source_identity", "target_body", *["bystander"] * (len(people) - 2))
+        fields: dict[str, Any] = {
+            "request_id": f"flow-{next(self._numbers)}",
+            "operator": "test",
+            "people": [
+                {"record_id": self.consent(person), "role": role}
+                for person, role in zip(people, roles, strict=True)
+            ],
+            "purpose": "personal",
+            "medium": "image",
+            "audience": "internal",
+            "territories": ["DE"],
+            "categories": [],
+            "source_sha256": sha256_hex(pictures[0]),
+            "target_sha256": sha256_hex(pictures[1]),
+        }
+        return Job(make_request(**(fields | changes)), *pictures)
+
+    def run(self, job: Job, observe: Callable[..., None] = lambda *_: None) -> Outcome:
+        [outcome] = run_batch([job], deployment=self.at, observe=observe)
+        return outcome
+
+    def states(self, request_id: str = "") -> list[str]:
+        """The states of the warrants (of a request), in no order."""
+        query = sa.select(WARRANT.c.state)
+        if request_id:
+            query = query.where(WARRANT.c.request_id == request_id)
+        with self.at.desk.database.transaction() as connection:
+            return list(connection.execute(query).scalars())
+
+    def uses(self) -> int:
+        with self.at.desk.database.transaction() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(RESERVATION)) or 0)
+
+    def kinds(self) -> list[str]:
+        return [entry["kind"] for entry in self.at.archive.log.entries()]
+
+    def kept(self) -> list[Path]:
+        folder = self.at.settings.home / "store"
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _fields(scope: Scope) -> dict[str, Any]:
+    return {name: getattr(scope, name) for name in Scope.__slots__}
+
+
+@pytest.fixture(scope="session")
+def analyser() -> FaceAnalyser:
+    """The shipped face models, loaded once."""
+    return open_analyser(threads=1)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests reaches a deployment of theirs."""
+    for name in [name for name in os.environ if name.startswith("FACEWARRANT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def house(clean_environment: None, analyser: FaceAnalyser, tmp_path: Path) -> Iterator[House]:
+    """A fresh deployment in `tmp_path / "home"`; afterwards its log must hold."""
+    settings = read_settings(home=tmp_path / "home", threads=1, organisation="Test Studio")
+    create(settings)
+    with open_deployment(settings) as at:
+        at.__dict__["analyser"] = analyser  # the cached property, filled with the shared models
+        made = House(at)
+        yield made
+        at.archive.log.check()
+
+
+def pictures_under(folder: Path) -> list[Path]:
+    """Every file below a folder that any decoder takes for a picture, whatever its name."""
+    found = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        try:
+            with Image.open(path) as image:
+                np.asarray(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError, ValueError):
+            continue
+        found.append(path)
+    return found
+
+
+@pytest.fixture
+def assert_only_marked() -> Callable[[Path, Deployment], int]:
+    """`assert_only_marked(folder, deployment)`: how many pictures are there, all fully marked."""
+
+    def check(folder: Path, at: Deployment) -> int:
+        found = pictures_under(folder)
+        for path in found:
+            picture = decode(path.read_bytes())
+            mark = at.watermark.detect(picture.frame)
+            assert mark is not None, path
+            reading = read_manifest(picture.data, picture.mime, anchors=at.anchors)
+            assert reading.verdict == "trusted", path
+            assert [b.value.hex() for b in reading.soft_bindings] == [mark.mark_id], path
+        return len(found)
+
+    return check
