@@ -43,6 +43,7 @@ format: $(STAMP)  ## write the format and the lint fixes that are safe
 
 docs: $(STAMP)  ## rewrite the generated parts of README and docs
 	@$(BIN)/python -m pipelines.docs
+	@$(BIN)/python -m pipelines.law_page
 	@$(BIN)/python -m generator.convert --page > docs/models.md
 
 clean:  ## remove .venv, caches and the demo's output

@@ -12,7 +12,14 @@ from typing import Literal
 
 from policies.digest import sha256_hex
 from policies.errors import Error
-from provenance.errors import MediaError, Tampered, Unmarked, Unreadable, Untrusted
+from provenance.errors import (
+    MediaError,
+    NeverReleased,
+    Tampered,
+    Unmarked,
+    Unreadable,
+    Untrusted,
+)
 from provenance.evidence import Evidence, Report
 from provenance.verify import Verifier
 
@@ -69,7 +76,7 @@ def scan(data: bytes, *, verifier: Verifier) -> Verdict:
     """
     try:
         report = verifier.verify(data)
-    except (Tampered, Unreadable) as error:
+    except (Tampered, NeverReleased, Unreadable) as error:
         return _verdict(data, "provenance_conflict", _plain(error), error.evidence)
     except (Unmarked, Untrusted) as error:
         reason = f"{_plain(error)}. That says nothing about authenticity."
@@ -96,6 +103,8 @@ def _describe(report: Report) -> str:
     consent = {
         "current": "",
         "withdrawn": " Consent to its use has been withdrawn.",
+        "ended": " Consent to its use has ended.",
+        "broken": " Its consent cannot be verified any more.",
         "unchecked": " Consent could not be checked here.",
     }[report.consent]
     return f"A face swap released by {by}, known from {how}.{consent}"

@@ -1,7 +1,7 @@
 """The command line: thin commands, one place that turns errors into exit codes.
 
 Exit codes: 0 done; 1 fault; 2 wrong use; 3 refused by policy; 4 input cannot be used; 5 evidence
-does not hold; 6 authentic, but consent was withdrawn. Every command takes --json. Imports of the
+does not hold; 6 authentic, but consent has ended. Every command takes --json. Imports of the
 work are inside the commands, so that `--help` and `doctor` run on a machine where OpenCV does not.
 """
 
@@ -16,6 +16,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines import terminal
+from pipelines.law_commands import law_app
 from pipelines.settings import read_settings
 from policies.errors import Error
 from policies.terms import Audience, PersonRole, Purpose, Territory
@@ -28,10 +29,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog="Exit codes: 0 done; 1 fault; 2 wrong use; 3 refused; 4 input cannot be used; "
-    "5 evidence does not hold; 6 authentic, but consent was withdrawn.",
+    "5 evidence does not hold; 6 authentic, but consent has ended.",
 )
 consent_app = typer.Typer(help="Grant, withdraw and show consents.", no_args_is_help=True)
 app.add_typer(consent_app, name="consent")
+app.add_typer(law_app, name="law")
 
 
 def _one_of(choices: object) -> str:
@@ -234,7 +236,7 @@ def verify(
     with open_verifier(read_settings(), anchors or []) as verifier:
         report = verifier.verify(_read(file))
     terminal.show_report(file, report, json=json)
-    raise typer.Exit(terminal.EXIT_WITHDRAWN if report.consent == "withdrawn" else 0)
+    raise typer.Exit(terminal.exit_code_of_report(report))
 
 
 @app.command()

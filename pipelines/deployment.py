@@ -25,7 +25,7 @@ from policies.audit import AuditLog
 from policies.consents import ConsentBook
 from policies.database import Database
 from policies.errors import Malformed
-from policies.keys import CommitmentKey, SigningKey
+from policies.keys import CommitmentKey, PublicKey, SigningKey
 from policies.vault import Vault
 from policies.warrants import WarrantDesk
 from provenance.chains import TrustAnchors, load_anchors
@@ -142,7 +142,7 @@ def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deplo
         press = Press(
             desk=records.desk,
             watermark=records.watermark,
-            signer=_open_signer(settings.home, clock),
+            signer=_open_signer(settings.home, records.desk.key.public, clock),
             anchors=records.anchors,
             registry=records.archive.registry,
             store=records.archive.store,
@@ -191,10 +191,11 @@ def controller_key(settings: Settings) -> SigningKey:
     return read_signing_key(settings.home / "keys" / "controller.pem")
 
 
-def _open_signer(home: Path, clock: Clock) -> LocalSigner:
+def _open_signer(home: Path, issuer: PublicKey, clock: Clock) -> LocalSigner:
     return LocalSigner.load(
         key_path=home / "pki" / "key.pem",
         chain_path=home / "pki" / "chain.pem",
+        issuer=issuer,
         clock=lambda: datetime.fromtimestamp(clock(), UTC),
     )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from policies.rules import Finding as Reason
     from provenance.evidence import Evidence, Report
 
-EXIT_FAULT, EXIT_USAGE, EXIT_REFUSED, EXIT_INPUT, EXIT_EVIDENCE, EXIT_WITHDRAWN = 1, 2, 3, 4, 5, 6
+EXIT_FAULT, EXIT_USAGE, EXIT_REFUSED, EXIT_INPUT, EXIT_EVIDENCE, EXIT_ENDED = 1, 2, 3, 4, 5, 6
 
 _STYLE = {
     "holds": "green",
@@ -64,6 +64,11 @@ def exit_code_of(outcome: Outcome) -> int:
         return 0
     ended = any(code.startswith(_ENDED_WARRANT) for code in outcome.codes)
     return EXIT_REFUSED if outcome.status == "refused" or ended else EXIT_INPUT
+
+
+def exit_code_of_report(report: Report) -> int:
+    """Return the exit code of a verification that held."""
+    return 0 if report.consent in ("current", "unchecked") else EXIT_ENDED
 
 
 def show_error(error: Error, *, json: bool) -> None:
@@ -203,7 +208,7 @@ def show_report(file: Path, report: Report, *, json: bool) -> None:
     if json:
         _print_json({"file": str(file), **report.as_json()})
         return
-    style = "green" if report.consent != "withdrawn" else "yellow"
+    style = "yellow" if exit_code_of_report(report) else "green"
     words = f"[{style} bold]{report.verdict}[/], consent {report.consent}: {_plain(file)}"
     _out.print(words, soft_wrap=True)
     _out.print(_evidence_table(report.evidence))

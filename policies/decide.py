@@ -1,7 +1,9 @@
-"""The decision: all rules over all facts, or a denial that says why.
+"""The decision: the gate and the rules over all facts, or a denial that says why.
 
-Pure. Facts that cannot be read are a denial with the code FACTS; a rule that fails to run is a
-denial with its own code. There is no other way to `allow`.
+The policy is stated twice: in Cedar, which permits, and in Python, which words the reasons. Both
+run, and a request is allowed only if both find nothing against it. Pure. Refused besides: facts
+that cannot be read (FACTS), a rule that fails to run (its own code), a gate that gives no answer
+(ENGINE-FAILED, PEOPLE-MISSING) and two statements that differ (ENGINE-DISAGREEMENT).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from policies.canonical import canonical, digest
+from policies.cedar import Clause, Gate, GateFailed, open_gate
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from policies.facts import Facts, read_facts
@@ -59,25 +62,45 @@ def decide(
     decision_id: str,
     now: int,
     rules: Sequence[Rule] = RULES,
+    gate: Gate | None = None,
 ) -> Decision:
-    """Decide on raw facts (a JSON-like mapping of `Facts`); never raises for bad facts, denies."""
+    """Decide on raw facts (a JSON-like mapping of `Facts`); never raises for bad facts, denies.
+
+    Raises GateInvalid when the policy of this installation cannot be loaded.
+    """
     try:
         facts = read_facts(raw)
     except Malformed as error:
         findings = [_unreadable(error)]
         facts_sha256 = _best_digest(raw)
     else:
-        findings = [finding for rule in rules for finding in _apply(rule, facts)]
+        findings = _judge(facts, rules, gate or open_gate())
         facts_sha256 = facts.sha256
     return Decision(
         decision_id=decision_id,
         request_sha256=request_sha256,
-        allow=not findings and bool(rules),
+        allow=not findings,
         findings=tuple(findings),
         facts_sha256=facts_sha256,
         policy_sha256=POLICY_SHA256,
         evaluated_at=now,
     )
+
+
+def _judge(facts: Facts, rules: Sequence[Rule], gate: Gate) -> list[Finding]:
+    """Return the reasons of gate and rules; none only where both found none."""
+    findings = [finding for rule in rules for finding in _apply(rule, facts)]
+    try:
+        reasons = gate.judge(facts)
+    except GateFailed as error:
+        return [*findings, _floor(error.code, error.message, error.mend)]
+    worded = {(finding.code, finding.subject) for finding in findings}
+    differing = {code for code, _ in worded ^ reasons}
+    differing |= {rule.code for rule in rules} ^ set(gate.clauses)
+    if not differing:
+        return findings
+    unworded = [_cite(gate.clauses[code], subject) for code, subject in sorted(reasons - worded)]
+    return [*findings, *unworded, _disagreement(differing)]
 
 
 def _apply(rule: Rule, facts: Facts) -> list[Finding]:
@@ -96,12 +119,33 @@ def _apply(rule: Rule, facts: Facts) -> list[Finding]:
 
 
 def _unreadable(error: Malformed) -> Finding:
+    return _floor(
+        "FACTS",
+        f"The facts could not be read: {error.message}",
+        "Measure again; a decision needs every fact, in its type.",
+    )
+
+
+def _disagreement(codes: set[str]) -> Finding:
+    return _floor(
+        "ENGINE-DISAGREEMENT",
+        f"The two statements of the policy disagree about {', '.join(sorted(codes))}.",
+        "Restore the published policy; nothing is permitted while its two statements differ.",
+    )
+
+
+def _floor(code: str, explain: str, mend: str) -> Finding:
+    return Finding(code=code, cites=("FLOOR",), subject="", explain=explain, mend=mend)
+
+
+def _cite(clause: Clause, subject: str) -> Finding:
+    """Return the finding of a clause in the policy's own words."""
     return Finding(
-        code="FACTS",
-        cites=("FLOOR",),
-        subject="",
-        explain=f"The facts could not be read: {error.message}",
-        mend="Measure again; a decision needs every fact, in its type.",
+        code=clause.code,
+        cites=clause.cites,
+        subject=subject,
+        explain=clause.explain,
+        mend=clause.mend,
     )
 
 

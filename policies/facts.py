@@ -117,6 +117,11 @@ class ConsentFacts(Document):
     template_model_ok: bool
     match: FaceMatch
 
+    @property
+    def subject(self) -> str:
+        """Whom a reason concerns: the role and the consent, never a name."""
+        return f"{self.role} {self.record_id}"
+
 
 class Facts(Document):
     """Everything one decision looks at."""

@@ -1,8 +1,11 @@
-"""The rules: each says what must hold, cites why, and says what would make it lawful.
+"""The rules: the policy of `gate.cedar` once more, in Python, with words that name what was found.
 
 A rule looks at the facts and either holds or yields findings. Every rule is a floor of the product:
 none depends on a setting, none can be switched off. Citations are ids of the rule table of laws;
 `FLOOR` marks the product's own floor where no law is claimed as the reason.
+
+Nothing here permits: the gate does, and the rules must agree with it. They share no code with it
+and no engine, so that one mistake in either is a denial and not a permission.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from policies.canonical import digest
 from policies.digest import sha256_hex
 from policies.facts import ConsentFacts, Facts
 from policies.terms import REQUIRED_MARKS, Document
@@ -53,10 +57,6 @@ def _date(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _name(person: ConsentFacts) -> str:
-    return f"{person.role} {person.record_id}"
-
-
 def _people(
     holds: Callable[[Facts, ConsentFacts], bool], explain: Callable[[Facts, ConsentFacts], str]
 ) -> Callable[[Facts], Iterator[tuple[str, str]]]:
@@ -65,7 +65,7 @@ def _people(
     def broken_by(facts: Facts) -> Iterator[tuple[str, str]]:
         for person in facts.people:
             if holds(facts, person) is not True:
-                yield _name(person), explain(facts, person)
+                yield person.subject, explain(facts, person)
 
     return broken_by
 
@@ -88,7 +88,8 @@ def _shown(facts: Facts) -> int:
 
 def _one_of_each(facts: Facts) -> bool:
     roles = [person.role for person in facts.people]
-    return roles.count("source_identity") == 1 == roles.count("target_body")
+    named_once = len({person.subject for person in facts.people}) == len(roles)
+    return named_once and roles.count("source_identity") == 1 == roles.count("target_body")
 
 
 RULES: tuple[Rule, ...] = (
@@ -295,5 +296,21 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-POLICY_SHA256 = sha256_hex(Path(__file__).read_bytes())
-"""Digest of this very file: every decision and warrant names the rules it was made under."""
+_DECIDING = (
+    "gate.cedar",
+    "gate.cedarschema",
+    "cedar.py",
+    "rules.py",
+    "decide.py",
+    "gather.py",
+    "facts.py",
+    "terms.py",
+)
+
+POLICY_SHA256 = digest(
+    {name: sha256_hex(Path(__file__).with_name(name).read_bytes()) for name in _DECIDING}
+)
+"""Digest of the digests of every file a decision is made by, as canonical JSON `{file: SHA-256}`.
+
+Every decision and warrant names it: the rules under which it was made.
+"""

@@ -139,6 +139,12 @@ class Tampered(VerificationError):
     code = "TAMPERED"
 
 
+class NeverReleased(VerificationError):
+    """The file was signed here, but no release of it was ever completed."""
+
+    code = "NEVER-RELEASED"
+
+
 class Untrusted(VerificationError):
     """The signature is intact but leads to no anchor the verifier was given."""
 

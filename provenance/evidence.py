@@ -19,10 +19,14 @@ Subject = Literal[
     "watermark",
     "fingerprint",
     "labels",
-    "warrant",
     "log",
+    "release",
     "consent",
 ]
+
+Consent = Literal["current", "withdrawn", "ended", "broken", "unchecked"]
+"""How the consents behind a file stand today: all hold; one was withdrawn by the person; one ended
+otherwise (expired, revoked, invalidated); one cannot be verified; or none could be looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Report:
 
     verdict: Literal["authentic", "recovered"]
     origin: Literal["facewarrant", "other"]
-    consent: Literal["current", "withdrawn", "unchecked"]
+    consent: Consent
     manifest_id: str
     issuer: str
     mark_id: str

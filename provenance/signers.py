@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from policies.keys import PublicKey
+from policies.warrant import verify_issuer
 from policies.warrants import ActiveWarrant, require_active
 from provenance.chains import Chain, lint_chain, load_chain
 from provenance.errors import SigningFailed
@@ -67,16 +69,24 @@ class Signer(Protocol):
 class LocalSigner:
     """Signs with a key held in this process; which warrants were signed is remembered as long.
 
-    A failed attempt spends the warrant as well: whether a signature left is then unknown. Across
-    processes it is the warrant's own state that allows one use.
+    `issuer` is the public key of the one warrant desk it signs for: a warrant of any other desk,
+    however valid there, is worth nothing here. A failed attempt spends the warrant as well, since
+    whether a signature left is then unknown. Across processes it is the warrant's own state that
+    allows one use.
     """
 
-    __slots__ = ("_chain", "_clock", "_key", "_lock", "_signed")
+    __slots__ = ("_chain", "_clock", "_issuer", "_key", "_lock", "_signed")
 
     def __init__(
-        self, *, key: ec.EllipticCurvePrivateKey, chain: Chain, clock: Callable[[], datetime]
+        self,
+        *,
+        key: ec.EllipticCurvePrivateKey,
+        chain: Chain,
+        issuer: PublicKey,
+        clock: Callable[[], datetime],
     ) -> None:
         """Take a key and its chain; raise CertificateRefused when they do not belong together."""
+        self._issuer = issuer
         self._key = key
         self._chain = chain
         self._clock = clock
@@ -86,14 +96,15 @@ class LocalSigner:
 
     @classmethod
     def load(
-        cls, *, key_path: Path, chain_path: Path, clock: Callable[[], datetime]
+        cls, *, key_path: Path, chain_path: Path, issuer: PublicKey, clock: Callable[[], datetime]
     ) -> LocalSigner:
         """Read an unencrypted PKCS#8 key and a PEM chain; `clock` gives the time with its zone.
 
         Raises KeyRefused when others may read the key file or it holds no EC P-256 key, and
         CertificateRefused for a chain that is not fit to sign or belongs to another key.
         """
-        return cls(key=load_key(key_path), chain=load_chain(chain_path), clock=clock)
+        chain = load_chain(chain_path)
+        return cls(key=load_key(key_path), chain=chain, issuer=issuer, clock=clock)
 
     @property
     def alg(self) -> Literal["ES256"]:
@@ -113,6 +124,7 @@ class LocalSigner:
         """Sign one claim for one active warrant; see `Signer.sign`."""
         active = require_active(warrant)
         active.require()
+        verify_issuer(active.document, key=self._issuer)
         if not claim.startswith(_SIGNATURE_STRUCTURE):
             raise SigningFailed("this is no COSE signature structure; the key signs nothing else")
         self.check()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from policies.audit import AuditLog, LogTampered, verify_entry
 from policies.consent import ConsentBroken
@@ -24,12 +24,13 @@ from provenance.chains import TrustAnchors
 from provenance.errors import (
     LabelRefused,
     MediaError,
+    NeverReleased,
     Tampered,
     Unmarked,
     Unreadable,
     Untrusted,
 )
-from provenance.evidence import Evidence, Report, State, Subject
+from provenance.evidence import Consent, Evidence, Report, State, Subject
 from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
 from provenance.labels import read_labels
 from provenance.manifest import GENERATOR, MARK_ALG_PREFIX
@@ -37,8 +38,6 @@ from provenance.media import Picture, decode
 from provenance.registry import Registry, ReleaseRow
 from provenance.store import Store
 from provenance.watermark import Detection, Watermark
-
-Consent = Literal["current", "withdrawn", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,9 @@ class Verifier:
         """Return what holds about a file.
 
         Raises MediaError when it is no picture we read; Tampered when it was changed or its
-        evidence contradicts itself; Untrusted when an intact manifest leads to no anchor;
-        Unreadable when a manifest or mark is there but cannot be read; Unmarked when there is
-        nothing. Each carries the evidence found.
+        evidence contradicts itself; NeverReleased when it was signed here and not released;
+        Untrusted when an intact manifest leads to no anchor; Unreadable when a manifest or mark is
+        there but cannot be read; Unmarked when there is nothing. Each carries the evidence found.
         """
         picture = decode(data)
         reading = read_manifest(data, picture.mime, anchors=self.anchors)
@@ -252,6 +251,13 @@ class _Case:
         self._look_at_log(reading.warrant, archive)
         if self._failed("log"):
             raise Tampered("the log contradicts the manifest", evidence=tuple(self.lines))
+        self._look_at_release(reading, archive)
+        if self._failed("release"):
+            raise NeverReleased(
+                "the file was signed here but never released: its release was broken off",
+                mend="do not publish it; ask for the same request again",
+                evidence=tuple(self.lines),
+            )
         return Report(
             verdict=verdict,
             origin="facewarrant" if reading.warrant else "other",
@@ -277,9 +283,9 @@ class _Case:
             self._say("consent", "unchecked", why)
             return "unchecked"
         results = [_consent_today(archive.consents, entry) for entry in assertion["consents"]]
-        for state, words in results:
-            self._say("consent", state, words)
-        return "current" if all(state == "holds" for state, _ in results) else "withdrawn"
+        for found in results:
+            self._say("consent", found.state, found.words)
+        return next(c for c in _WORST_FIRST if any(found.consent == c for found in results))
 
     def _look_at_log(self, assertion: Mapping[str, Any] | None, archive: Archive | None) -> None:
         if assertion is None or archive is None:
@@ -301,6 +307,21 @@ class _Case:
             if same
             else f"entry {proof.index} is another decision",
         )
+
+    def _look_at_release(self, reading: ManifestReading, archive: Archive | None) -> None:
+        if reading.warrant is None or archive is None:
+            self._say("release", "unchecked", "its register was not given")
+            return
+        row = archive.registry.by_manifest(reading.manifest_id)
+        if row is None:
+            # Rare: only then is the whole log read. The register can be emptied, the log cannot.
+            logged = any(e.get("manifest") == reading.manifest_id for e in archive.log.entries())
+            words = "the log has this release" if logged else "the log has no release of this"
+            state: State = "warns" if logged else "fails"
+            self._say("release", state, f"not in the register of releases; {words}")
+            return
+        at = datetime.fromtimestamp(row.released_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        self._say("release", "holds", f"released {at}, log entry {row.log_index}")
 
     def _say(self, subject: Subject, state: State, words: str) -> None:
         self.lines.append(Evidence(subject, state, words))
@@ -326,13 +347,23 @@ def _bound_id(reading: ManifestReading) -> str | None:
     return ids[0] if len(ids) == 1 else None
 
 
-def _consent_today(book: ConsentBook, entry: Mapping[str, str]) -> tuple[State, str]:
+class _ConsentToday(NamedTuple):
+    consent: Consent
+    state: State
+    words: str
+
+
+_WORST_FIRST: tuple[Consent, ...] = ("broken", "withdrawn", "ended", "current")
+
+
+def _consent_today(book: ConsentBook, entry: Mapping[str, str]) -> _ConsentToday:
     role = entry["role"]
     try:
         state = book.read(book.find(entry["commitment"])).state
     except (ConsentUnknown, ConsentBroken, Malformed) as error:
-        return "fails", f"{role}: {error.message}"
+        return _ConsentToday("broken", "fails", f"{role}: {error.message}")
     since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if state.status == "confirmed":
-        return "holds", f"{role}: consent given and confirmed {since}"
-    return "warns", f"{role}: consent {state.status} {since}; authentic, but no longer consented"
+        return _ConsentToday("current", "holds", f"{role}: consent given and confirmed {since}")
+    words = f"{role}: consent {state.status} {since}; authentic, but no longer consented"
+    return _ConsentToday("withdrawn" if state.status == "withdrawn" else "ended", "warns", words)

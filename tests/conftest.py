@@ -288,7 +288,12 @@ class Studio:
         self.press = Press(
             desk=office.desk,
             watermark=self.watermark,
-            signer=LocalSigner(key=self.pki.leaf_key, chain=self.pki.chain, clock=machine_now),
+            signer=LocalSigner(
+                key=self.pki.leaf_key,
+                chain=self.pki.chain,
+                issuer=office.desk_key.public,
+                clock=machine_now,
+            ),
             anchors=self.pki.anchors,
             registry=self.registry,
             store=self.store,

@@ -11,7 +11,7 @@ from policies.facts import Facts
 from policies.rules import POLICY_SHA256, RULES, Rule
 
 NOW = 1_795_219_200
-IDS = {
+IDS: dict[str, Any] = {
     "request_sha256": "0" * 64,
     "decision_id": "00000000-0000-4000-8000-000000000000",
 }
@@ -58,7 +58,7 @@ def test_a_rule_that_crashes_denies_with_its_own_code(
     good_facts: dict[str, Any], error: Exception
 ) -> None:
     decision = verdict(good_facts, (*RULES, crash(error)))
-    assert decision.codes == ("NEW-RULE",)
+    assert decision.codes == ("NEW-RULE", "ENGINE-DISAGREEMENT")
     assert type(error).__name__ in decision.findings[0].explain
     assert decision.allow is False
 
@@ -71,11 +71,23 @@ def test_an_interrupt_is_not_swallowed(good_facts: dict[str, Any]) -> None:
 def test_a_rule_that_answers_nonsense_denies(good_facts: dict[str, Any]) -> None:
     for answer in (None, 7, [("one",)], [(None, None)]):
         rule = Rule("ODD", ("FLOOR",), "m.", lambda f, a=answer: a)  # type: ignore[misc]
-        assert verdict(good_facts, (*RULES, rule)).codes == ("ODD",)
+        assert verdict(good_facts, (*RULES, rule)).codes == ("ODD", "ENGINE-DISAGREEMENT")
 
 
 def test_no_rules_is_not_permission(good_facts: dict[str, Any]) -> None:
-    assert verdict(good_facts, ()).allow is False
+    decision = verdict(good_facts, ())
+    assert (decision.allow, decision.codes) == (False, ("ENGINE-DISAGREEMENT",))
+    assert "ADULT-ONLY, ASSET-SCOPE, AUDIENCE-SCOPE, BYSTANDER" in decision.findings[0].explain
+
+
+@pytest.mark.parametrize("left", range(len(RULES)))
+def test_a_rule_that_is_missing_denies_even_good_facts(
+    good_facts: dict[str, Any], left: int
+) -> None:
+    decision = verdict(good_facts, (*RULES[:left], *RULES[left + 1 :]))
+    (finding,) = decision.findings
+    assert (decision.allow, finding.code) == (False, "ENGINE-DISAGREEMENT")
+    assert finding.explain.endswith(f"disagree about {RULES[left].code}.")
 
 
 @pytest.mark.parametrize("raw", [{}, {"now": 1.5}, {"a": object()}, {"now": "\ud800"}])

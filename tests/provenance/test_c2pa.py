@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import provenance.c2pa
 import provenance.reading
+from policies.keys import SigningKey
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant
 from provenance.c2pa import IngredientRefused, Signed, read_manifest, sign_manifest
@@ -37,6 +38,9 @@ MIMES: tuple[Mime, ...] = ("image/jpeg", "image/png", "image/webp")
 SUFFIX = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 NOBODY = TrustAnchors(())
 SIDE_PX = 160
+
+
+DESK = SigningKey.from_seed(b"w" * 32).public  # the desk of tests/conftest.py
 
 
 def now() -> datetime:
@@ -56,7 +60,7 @@ def other_pki() -> DevelopmentChain:
 
 @pytest.fixture
 def signer(pki: DevelopmentChain) -> LocalSigner:
-    return LocalSigner(key=pki.leaf_key, chain=pki.chain, clock=now)
+    return LocalSigner(key=pki.leaf_key, chain=pki.chain, issuer=DESK, clock=now)
 
 
 @pytest.fixture
@@ -438,14 +442,16 @@ def test_signature_that_does_not_verify_is_refused(
 def test_signer_of_another_key_is_refused(bench: Bench, pki: DevelopmentChain) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     with pytest.raises(CertificateRefused) as caught:
-        LocalSigner(key=key, chain=pki.chain, clock=now)
+        LocalSigner(key=key, chain=pki.chain, issuer=DESK, clock=now)
     assert caught.value.code == "CERTIFICATE-REFUSED"
 
 
 def test_expired_chain_is_refused_before_signing(bench: Bench) -> None:
     old = make_development_chain(organisation="Test Studio", now=now() - timedelta(days=400))
     moments = iter([now() - timedelta(days=300), now()])
-    expired = LocalSigner(key=old.leaf_key, chain=old.chain, clock=lambda: next(moments))
+    expired = LocalSigner(
+        key=old.leaf_key, chain=old.chain, issuer=DESK, clock=lambda: next(moments)
+    )
     with pytest.raises(ChainRefused) as caught:
         bench.sign(signer=expired)
     assert caught.value.reason == "expired"

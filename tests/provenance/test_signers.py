@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from policies.keys import SigningKey
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant
 from provenance.chains import ChainRefused
@@ -28,6 +29,7 @@ from provenance.signers import AlreadySigned, KeyRefused, LocalSigner, load_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CLAIM = b"\x84\x6aSignature1" + bytes(100)
+DESK = SigningKey.from_seed(b"w" * 32).public  # the desk of tests/conftest.py
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def folder(made: DevelopmentChain, tmp_path: Path) -> Path:
 
 def load(folder: Path, clock: Callable[[], datetime] = lambda: NOW) -> LocalSigner:
     return LocalSigner.load(
-        key_path=folder / "key.pem", chain_path=folder / "chain.pem", clock=clock
+        key_path=folder / "key.pem", chain_path=folder / "chain.pem", issuer=DESK, clock=clock
     )
 
 
@@ -201,3 +203,18 @@ def test_missing_key_file_is_refused(tmp_path: Path) -> None:
 
 def test_key_is_not_in_the_repr(folder: Path) -> None:
     assert repr(load(folder)).startswith("<provenance.signers.LocalSigner object")
+
+
+def test_a_warrant_of_another_desk_is_worth_nothing(
+    folder: Path, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    stranger = SigningKey.from_seed(b"s" * 32).public
+    signer = LocalSigner.load(
+        key_path=folder / "key.pem",
+        chain_path=folder / "chain.pem",
+        issuer=stranger,
+        clock=lambda: NOW,
+    )
+    with pytest.raises(WarrantInvalid) as caught:
+        signer.sign(CLAIM, warrant=active_warrant())
+    assert caught.value.code == "WARRANT-FORGED"

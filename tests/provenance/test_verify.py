@@ -9,18 +9,21 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from detector.scan import scan
 from policies.audit import AuditLog
 from policies.errors import Error, StoreUnavailable
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
 from provenance.errors import (
     MediaError,
+    NeverReleased,
     Tampered,
     Unmarked,
     Unreadable,
@@ -108,6 +111,7 @@ def test_release_is_authentic(walls: Any, released: dict[str, Released], mime: M
         "watermark": {"holds"},
         "consent": {"holds"},
         "log": {"holds"},
+        "release": {"holds"},
     }
     assert sum(line.subject == "consent" for line in report.evidence) == 2
 
@@ -654,7 +658,7 @@ def test_edited_consent_is_no_consent(studio: Any, sql: str) -> None:
             run_sql(studio, f"delete from {table} where record_id = ?", record_id)  # noqa: S608
     run_sql(studio, sql, draft.warrant.document.people[0].record_id)
     report = studio.verifier.verify(out.data)
-    assert (report.verdict, report.consent) == ("authentic", "withdrawn")
+    assert (report.verdict, report.consent) == ("authentic", "broken")
     assert [line.state for line in report.evidence if line.subject == "consent"] == [
         "fails",
         "holds",
@@ -667,7 +671,7 @@ def test_withdrawal_cut_off_the_chain_does_not_become_current(studio: Any) -> No
     record_id = draft.warrant.document.people[0].record_id
     studio.office.withdraw(record_id)
     run_sql(studio, "delete from consent_event where seq = 2 and record_id = ?", record_id)
-    assert studio.verifier.verify(out.data).consent == "withdrawn"
+    assert studio.verifier.verify(out.data).consent == "broken"
 
 
 @pytest.mark.parametrize("column", ["fingerprint", "output_sha256", "manifest_sha256"])
@@ -715,9 +719,33 @@ def test_lost_object_is_said_not_guessed(studio: Any, which: str) -> None:
     assert studio.verifier.verify(out.data).verdict == "authentic"
 
 
+def test_signed_but_never_released_is_not_authentic(studio: Any) -> None:
+    """What a process killed between signing and releasing leaves in the store."""
+    draft = studio.draft()
+    orphans: list[bytes] = []
+
+    class Keeping:
+        def put(self, data: bytes) -> str:
+            orphans.append(data)
+            return studio.store.put(data)
+
+        drop = studio.store.drop
+
+    def broken(*_args: Any, **_options: Any) -> None:
+        raise StoreUnavailable("the database is gone")
+
+    press = dataclasses.replace(studio.press, store=Keeping(), registry=SimpleNamespace(add=broken))
+    with pytest.raises(Error):
+        release(draft, press=press)
+    signed = orphans[-1]
+    assert refused(studio.verifier, signed, NeverReleased)["release"] == {"fails"}
+    assert scan(signed, verifier=studio.verifier).outcome == "provenance_conflict"
+
+
 def test_registry_that_was_emptied_is_tampering(studio: Any) -> None:
     out = studio.release()
     run_sql(studio, "delete from release where mark_id = ?", out.mark_id)
     stripped = jpeg(decode(out.data).frame, 90)
     assert refused(studio.verifier, stripped, Tampered)["watermark"] == {"holds"}
-    assert studio.verifier.verify(out.data).verdict == "authentic"
+    report = studio.verifier.verify(out.data)
+    assert (report.verdict, states(report.evidence)["release"]) == ("authentic", {"warns"})

@@ -1,0 +1,52 @@
+"""Which rules reach a place: from an ISO 3166 code to the codes a rule may name for it.
+
+A rule for a union reaches its members, a rule for a country its subdivisions. Never the other way:
+a rule for US-IL does not reach US or US-CA. Refused: anything that has not the form of a code, so
+that a misspelt place is not a place without rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from policies.errors import Malformed
+
+EU = frozenset(
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()
+)
+"""The 27 member states of the European Union, ISO 3166-1."""
+
+GROUPS: Mapping[str, frozenset[str]] = MappingProxyType({"EU": EU, "EEA": EU | {"IS", "LI", "NO"}})
+"""Unions a rule or a request may name, and their members."""
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {"EL": "GR", "UK": "GB", "AX": "FI"}
+    | dict.fromkeys(("GF", "GP", "MF", "MQ", "RE", "YT"), "FR")
+    | dict.fromkeys(("AS", "GU", "MP", "PR", "UM", "VI"), "US")
+)
+"""Codes of a place whose rules are found under another: customary codes (EL, UK), and parts of a
+country that ISO lists on their own (outermost regions of the EU, Aland, territories of the US)."""
+
+_CODE = re.compile(r"EEA|[A-Z]{2}(-[A-Z0-9]{1,3})?", re.ASCII)
+
+
+def reached_by(territory: str) -> frozenset[str]:
+    """Return the codes under which a rule reaches this place; `*` is everywhere.
+
+    A union asked for as a whole is asked for with all its members. Raises Malformed for anything
+    that is not written as an ISO 3166 code, EU or EEA.
+    """
+    if _CODE.fullmatch(territory) is None:
+        raise Malformed(
+            f"{territory[:32]!r} is not a territory",
+            mend="write an ISO 3166 code such as DE or US-IL, or EU or EEA",
+        )
+    if territory in GROUPS:
+        members = GROUPS[territory]
+        return frozenset({territory}).union(*(reached_by(member) for member in members))
+    country, dash, part = territory.partition("-")
+    country = ALIASES.get(country, country)
+    unions = {name for name, members in GROUPS.items() if country in members}
+    return frozenset({"*", country, country + dash + part} | unions)
