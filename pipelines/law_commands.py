@@ -22,7 +22,7 @@ from policies.law import LawBook, LawRule, Requirements, Role, load_rules, requi
 from policies.territories import reached_by
 
 law_app = typer.Typer(
-    help="Show which rules of law speak to a request, and how far they were read.",
+    help="Show the rules of law as data.",
     no_args_is_help=True,
 )
 
@@ -92,7 +92,10 @@ def law_explain(
     rule_id: Annotated[str, typer.Argument(metavar="ID", help="A rule, such as EU-AIA-50-2.")],
     json: Json = False,
 ) -> None:
-    """Explain one rule: what it says, whom it binds, how far it was read, what checks it."""
+    """Explain one rule.
+
+    What it says, whom it binds, how far it was read, and what checks it.
+    """
     rule = load_rules().find(rule_id)
     if json:
         _print_json(_rule_json(rule))
@@ -113,9 +116,9 @@ def law_check(
     on: On = None,
     json: Json = False,
 ) -> None:
-    """Say what speaks to a role in these places: rules, marks, addenda and clocks.
+    """Say what speaks to a role in some places.
 
-    Without --on, today is meant. Whether an exemption of a rule holds is not looked at.
+    Rules, marks, addenda and clocks. Without --on, today is meant. Whether an exemption of a rule holds is not looked at.
     """
     book = load_rules()
     day = on.date() if on else datetime.now(UTC).date()

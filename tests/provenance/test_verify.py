@@ -231,6 +231,28 @@ def test_unmarked_picture_is_unmarked(walls: Any, mime: Mime) -> None:
     assert found == {"signature": {"absent"}, "labels": {"absent"}, "watermark": {"absent"}}
 
 
+@pytest.mark.parametrize(
+    ("hostile", "words"),
+    [
+        (lambda xmp: xmp.replace(b"<x:xmpmeta", b"<!DOCTYPE a><x:xmpmeta"), "DTD"),
+        (lambda xmp: xmp.replace(b"</dc:identifier>", b"2</dc:identifier>"), "identifier"),
+    ],
+    ids=["hostile", "disagreeing"],
+)
+def test_label_that_cannot_be_believed_is_a_warning(
+    walls: Any, hostile: Callable[[bytes], bytes], words: str
+) -> None:
+    xmp = write_xmp(
+        provider="Studio", system="S", version="1", created_at=datetime.now(UTC), output_id="ab"
+    )
+    labelled = encode(walls.draft().frame, "image/png", xmp=hostile(xmp))
+    with pytest.raises(Unmarked) as caught:
+        walls.verifier.verify(labelled)
+    [line] = [line for line in caught.value.evidence if line.subject == "labels"]
+    assert line.state == "warns"
+    assert words in line.words
+
+
 def test_label_alone_is_no_evidence(walls: Any) -> None:
     """Anyone can write a label; it is shown and decides nothing."""
     labelled = encode(
