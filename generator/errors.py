@@ -66,3 +66,15 @@ class SwapRefused(FaceError):
     """A swap was asked for on inputs the swapper cannot treat honestly."""
 
     code: ClassVar[str] = "SWAP-REFUSED"
+
+
+class MeasurementFailed(FaceError):
+    """A gate looked and got no usable numbers; whoever needs the fact must deny."""
+
+    code: ClassVar[str] = "MEASUREMENT-FAILED"
+
+
+class RegistryUnavailable(FaceError):
+    """The do-not-swap registry cannot be searched, or not with this net's vectors."""
+
+    code: ClassVar[str] = "REGISTRY-UNAVAILABLE"

@@ -30,7 +30,7 @@ MODELS_FOLDER = Path(__file__).parent / "models"
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 Hex256 = Field(pattern=r"^[0-9a-f]{64}$")
-Task = Literal["detection", "landmarks", "identity"]
+Task = Literal["detection", "landmarks", "identity", "nudity", "age"]
 
 
 class _Part(BaseModel):
@@ -62,13 +62,18 @@ class Training(_Part):
 
 
 class InputContract(_Part):
-    """The one input: float32 RGB, square; value = pixel * scale + offset for pixels 0..255."""
+    """The one input: float32, square; value = pixel * scale + offset - mean, for pixels 0..255.
+
+    order: the order of the channels. mean: one number per channel, in that order.
+    """
 
     name: str
     side_px: int = Field(gt=0)
     layout: Literal["nhwc", "nchw"]
     scale: float
     offset: float
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fit: str
 
 
@@ -137,14 +142,18 @@ class WeightSession:
         self._session = session
         self._names = [output.name for output in session.get_outputs()]
 
-    def run(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Run on one RGB uint8 square (side, side, 3); returns output name -> float32 array.
+    def run(
+        self, image: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Run on one RGB square (side, side, 3), 0..255; returns output name -> float32 array.
 
-        Applies the card's scale, offset and layout; batch of one. Raises WeightRefused when the
-        runtime refuses the input.
+        Applies the card's channel order, scale, offset, mean and layout; batch of one. Raises
+        WeightRefused when the runtime refuses the input.
         """
         contract = self.card.input
-        scaled = image.astype(np.float32) * np.float32(contract.scale) + np.float32(contract.offset)
+        values = image if contract.order == "rgb" else image[..., ::-1]
+        shift = np.float32(contract.offset) - np.array(contract.mean, np.float32)
+        scaled = values.astype(np.float32) * np.float32(contract.scale) + shift
         batch = (scaled if contract.layout == "nhwc" else scaled.transpose(2, 0, 1))[None]
         try:
             values = self._session.run(self._names, {contract.name: batch})
@@ -302,8 +311,7 @@ def _describe_card(card: WeightCard) -> list[str]:
         f"* **Upstream:** {card.licence.upstream}.",
         f"* **Training data:** {card.training.data}.",
         f"* **Consent of the people in it:** {card.training.consent_basis}.",
-        f"* **Input:** {card.input.side_px} px, {card.input.fit}; "
-        f"pixel * {card.input.scale:.6f} + {card.input.offset:g}, {card.input.layout.upper()}.",
+        f"* **Input:** {card.input.side_px} px, {card.input.fit}; {_describe_scale(card.input)}.",
     ]
     lines += [f"* **Output `{name}`:** {out.meaning}." for name, out in card.outputs.items()]
     if card.thresholds is not None:
@@ -316,3 +324,11 @@ def _describe_card(card: WeightCard) -> list[str]:
     lines += ["", "| measured | value | n | protocol | date |", "|---|---|---|---|---|"]
     lines += [f"| {m.what} | {m.value} | {m.n} | {m.protocol} | {m.date} |" for m in card.measured]
     return lines
+
+
+def _describe_scale(contract: InputContract) -> str:
+    scale = f"pixel * {contract.scale:.6f} + {contract.offset:g}"
+    if any(contract.mean):
+        numbers = ", ".join(f"{value:g}" for value in contract.mean)
+        scale += f" - ({numbers})"
+    return f"{scale}, {contract.layout.upper()}"

@@ -17,7 +17,15 @@ import torch
 from onnx import numpy_helper
 from torch.nn import functional
 
-from generator.convert import convert_graph, finish_model, main, remake, write_weight
+from generator.convert import (
+    PACKAGES,
+    _as_uint8,
+    convert_graph,
+    finish_model,
+    main,
+    remake,
+    write_weight,
+)
 from generator.errors import WeightRefused
 from generator.idnet_graph import (
     CHIP_PX,
@@ -28,7 +36,13 @@ from generator.idnet_graph import (
     resample_matrix,
 )
 from generator.tfjs import TfjsGraph, read_weights
-from generator.weights import MODELS_FOLDER, load_card, open_session, require_plain_onnx
+from generator.weights import (
+    MODELS_FOLDER,
+    load_card,
+    open_session,
+    require_plain_onnx,
+    weight_names,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,6 +110,95 @@ def test_half_floats_stay_half_floats(convolution: Path) -> None:
     assert numpy_helper.to_array(filters).shape == (8, 3, 3, 3)
 
 
+@pytest.fixture
+def eight_bits(convolution: Path) -> Path:
+    """The same graph with its filters and bias in 8 bits, each by its own rule."""
+    rng = np.random.default_rng(12)
+    model = json.loads(convolution.read_text())
+    rules = [{"scale": 0.0123, "min": -1.5}, {"scale": 0.0071, "min": -0.3}]
+    for entry, rule in zip(model["weightsManifest"][0]["weights"], rules, strict=True):
+        entry["quantization"] = {"dtype": "uint8", **rule}
+    content = rng.integers(0, 256, 3 * 3 * 3 * 8 + 8, dtype=np.uint8)
+    (convolution.parent / "w.bin").write_bytes(content.tobytes())
+    convolution.write_text(json.dumps(model))
+    return convolution
+
+
+def test_eight_bit_weights_stay_eight_bits(eight_bits: Path) -> None:
+    model = convert_graph(eight_bits, {"y": "maps"}, "image")
+    (raw,) = (t for t in model.graph.initializer if t.data_type == onnx.TensorProto.UINT8)
+    assert sorted(numpy_helper.to_array(raw).shape) == [3, 3, 3, 8]
+    value = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    (got,) = session_of(model).run(["maps"], {"image": value})
+    (want,) = TfjsGraph(eight_bits, ["y"])(torch.from_numpy(value))
+    np.testing.assert_allclose(got, want.numpy(), atol=1e-4)
+
+
+def test_widened_eight_bit_weights_are_bit_for_bit_the_dequantised_ones(eight_bits: Path) -> None:
+    model = convert_graph(eight_bits, {"y": "maps"}, "image")
+    parts = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    (name,) = (n.removesuffix(".raw") for n in parts if n.endswith(".raw"))
+    wide = parts[f"{name}.raw"].astype(np.float32) * parts[f"{name}.scale"] + parts[f"{name}.min"]
+    manifest = json.loads(eight_bits.read_text())["weightsManifest"]
+    filters = read_weights(eight_bits.parent, manifest)["w"].permute(3, 2, 0, 1).numpy()
+    np.testing.assert_array_equal(wide, filters)
+
+
+def test_a_rule_that_is_not_exact_is_not_used(eight_bits: Path) -> None:
+    """Values of another rule must not be rounded into 8 bits."""
+    graph = TfjsGraph(eight_bits, ["y"])
+    values = graph.get_buffer("w0").numpy()
+    ((size, scale, low), _) = graph.eight_bit_rules
+    exact = _as_uint8(values, [(size, scale, low)])
+    assert exact is not None
+    assert exact[0].dtype == np.uint8
+    for wrong in ((size, scale * 1.01, low), (size, scale, low + 0.01), (size + 1, scale, low)):
+        assert _as_uint8(values, [wrong]) is None
+    assert _as_uint8(values[0, 0, 0], [(8, scale, low)]) is None
+
+
+def test_the_shipped_gates_keep_the_stored_form() -> None:
+    kinds = {"nsfwjs-mid": onnx.TensorProto.UINT8, "faceres": onnx.TensorProto.FLOAT16}
+    for name, kind in kinds.items():
+        card = load_card(name)
+        model = require_plain_onnx((MODELS_FOLDER / card.file).read_bytes(), name)
+        small = sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == kind)
+        wide = sum(
+            int(np.prod(t.dims))
+            for t in model.graph.initializer
+            if t.data_type == onnx.TensorProto.FLOAT
+        )
+        assert small > 3_000_000
+        assert wide < 2_000
+
+
+def test_a_bundle_is_unpacked_before_it_is_converted(convolution: Path, tmp_path: Path) -> None:
+    """A card whose graph is JavaScript: the same graph as from the plain files."""
+    (tmp_path / "js").mkdir()
+    for name, content in (
+        ("model", json.dumps(json.loads(convolution.read_text()), separators=(",", ":"))),
+        ("w.bin", json.dumps(base64.b64encode((tmp_path / "w.bin").read_bytes()).decode())),
+    ):
+        (tmp_path / "js" / f"{name}.min.js").write_text(f"x.exports={content};")
+    card = load_card("nsfwjs-mid")
+    files = {
+        f"js/{name}.min.js": hashlib.sha256((tmp_path / f"js/{name}.min.js").read_bytes())
+        for name in ("model", "w.bin")
+    }
+    origin = card.origin.model_copy(
+        update={
+            "graph": "js/model.min.js",
+            "files": {path: digest.hexdigest() for path, digest in files.items()},
+        }
+    )
+    outputs = {"classes": card.outputs["classes"].model_copy(update={"source": "y"})}
+    made = remake(
+        card.model_copy(update={"origin": origin, "outputs": outputs}), {"nsfwjs": tmp_path}
+    )
+    plain = convert_graph(convolution, {"y": "classes"}, "image")
+    assert made == plain.SerializeToString(deterministic=True)
+
+
 def test_converting_twice_gives_the_same_bytes(convolution: Path) -> None:
     first, second = (
         convert_graph(convolution, {"y": "maps"}, "image").SerializeToString(deterministic=True)
@@ -144,11 +247,16 @@ def test_the_page_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == (ROOT / "docs" / "models.md").read_text()
 
 
-def test_packages_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("given", [[], ["--human", "x"], ["--human", "x", "--faceapi", "x"]])
+def test_packages_are_needed(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([])
+        main(given)
     assert caught.value.code == 2
-    assert "--human" in capsys.readouterr().err
+    assert "--nsfwjs" in capsys.readouterr().err
+
+
+def test_every_card_names_a_package_that_can_be_given() -> None:
+    assert {load_card(name).origin.package for name in weight_names()} == set(PACKAGES.values())
 
 
 def test_main_remakes_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +267,8 @@ def test_main_remakes_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return content
 
     monkeypatch.setattr("generator.convert.remake", shipped)
-    main(["--human", str(tmp_path), "--faceapi", str(tmp_path), "--out", str(tmp_path)])
+    folders = [word for option in PACKAGES for word in (f"--{option}", str(tmp_path))]
+    main([*folders, "--out", str(tmp_path)])
     for path in MODELS_FOLDER.glob("*.toml"):
         assert (tmp_path / path.name).read_text() == path.read_text()
     for text_file in MODELS_FOLDER.glob("LICENSE*"):

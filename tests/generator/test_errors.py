@@ -30,6 +30,8 @@ def test_codes_are_unique_and_as_documented() -> None:
     assert codes["PackMissing"] == "PACK-MISSING"
     assert codes["SwapRefused"] == "SWAP-REFUSED"
     assert codes["EnrolmentRefused"] == "ENROLMENT-REFUSED"
+    assert codes["MeasurementFailed"] == "MEASUREMENT-FAILED"
+    assert codes["RegistryUnavailable"] == "REGISTRY-UNAVAILABLE"
 
 
 def test_shape_error_carries_what_came_and_what_is_needed() -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from generator.errors import WeightRefused
-from generator.tfjs import TfjsGraph, _same_padding, read_weights
+from generator.tfjs import TfjsGraph, eight_bit_rules, read_weights
+from generator.tfjs_ops import same_padding
 
 Array = npt.NDArray[Any]
 
@@ -88,6 +89,12 @@ ELEMENTWISE: list[tuple[str, list[Array], Array]] = [
     ("Pad", [np.int64([[0, 0], [1, 0], [0, 2]])], np.pad(ramp(1, 2, 3), ((0, 0), (1, 0), (0, 2)))),
     ("AddN", [ramp(1, 2, 3), ramp(1, 2, 3)], 3 * ramp(1, 2, 3)),
     ("Shape", [], np.array([1, 2, 3])),
+    ("Add", [np.float32([1, 2, 3])], ramp(1, 2, 3) + np.float32([1, 2, 3])),
+    ("RealDiv", [np.float32([1, 2, 4])], ramp(1, 2, 3) / [1, 2, 4]),
+    ("Relu6", [], np.clip(ramp(1, 2, 3), 0, 6)),
+    ("Tanh", [], np.tanh(ramp(1, 2, 3))),
+    ("Softmax", [], np.exp(ramp(1, 2, 3)) / np.exp(ramp(1, 2, 3)).sum(axis=-1, keepdims=True)),
+    ("ExpandDims", [np.int64(1)], ramp(1, 2, 3)[:, None]),
 ]
 
 
@@ -102,7 +109,7 @@ def test_operations_without_attributes(
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
     ("op", "function"),
-    [("Sum", np.sum), ("Max", np.max), ("Min", np.min), ("Prod", np.prod)],
+    [("Sum", np.sum), ("Max", np.max), ("Min", np.min), ("Prod", np.prod), ("Mean", np.mean)],
 )
 def test_reductions(tmp_path: Path, op: str, function: Any, keep: bool) -> None:
     path = write_graph(tmp_path, op, [np.int64([1, 2])], {"keep_dims": {"b": keep}}, [2, 2, 3])
@@ -186,7 +193,7 @@ def test_the_legacy_resize_rule_is_refused(tmp_path: Path) -> None:
 def test_same_padding_puts_the_odd_cell_last(
     length: int, kernel: int, stride: int, expected: tuple[int, int]
 ) -> None:
-    assert _same_padding(length, kernel, stride) == expected
+    assert same_padding(length, kernel, stride) == expected
 
 
 def test_fused_convolution(tmp_path: Path) -> None:
@@ -229,6 +236,41 @@ def test_max_pool_same_never_picks_the_padding(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(path, value)[0, ..., 0], [[-1, -3], [-7, -9]])
 
 
+def test_average_pool_of_whole_windows(tmp_path: Path) -> None:
+    attrs = {
+        "ksize": numbers(1, 2, 2, 1),
+        "strides": numbers(1, 2, 2, 1),
+        "padding": text("VALID"),
+    }
+    path = write_graph(tmp_path, "AvgPool", [], attrs, [1, 3, 4, 1])
+    value = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)
+    np.testing.assert_array_equal(run(path, value)[0, ..., 0], [[2.5, 4.5]])
+    path = write_graph(tmp_path, "AvgPool", [], attrs | {"padding": text("SAME")}, [1, 3, 4, 1])
+    with pytest.raises(WeightRefused, match="AvgPool"):
+        run(path, value)
+
+
+def test_dense_layer_with_bias_and_activation(tmp_path: Path) -> None:
+    weights, bias = ramp(3, 4), np.float32([1, -2, 3, -40])
+    attrs: dict[str, object] = {"fused_ops": texts("BiasAdd", "Relu")}
+    path = write_graph(tmp_path, "_FusedMatMul", [weights, bias], attrs, [2, 3])
+    expected = np.maximum(ramp(2, 3) @ weights + bias, 0)
+    np.testing.assert_allclose(run(path, ramp(2, 3)), expected, rtol=1e-6)
+    for flag in ("transpose_a", "transpose_b"):
+        path = write_graph(tmp_path, "_FusedMatMul", [weights], {flag: {"b": True}}, [2, 3])
+        with pytest.raises(WeightRefused, match="transpose"):
+            run(path, ramp(2, 3))
+
+
+def test_squeeze_drops_the_stated_axes(tmp_path: Path) -> None:
+    attrs = {"squeeze_dims": numbers(1, -2)}
+    path = write_graph(tmp_path, "Squeeze", [], attrs, [1, 1, 1, 3])
+    assert run(path, ramp(1, 1, 1, 3)).shape == (1, 3)
+    path = write_graph(tmp_path, "Squeeze", [], {}, [1, 1, 1, 3])
+    with pytest.raises(WeightRefused, match="without axes"):
+        run(path, ramp(1, 1, 1, 3))
+
+
 def test_unknown_operations_are_refused(tmp_path: Path) -> None:
     path = write_graph(tmp_path, "SpaceToBatchND", [], {}, [1, 2, 3])
     with pytest.raises(WeightRefused, match="SpaceToBatchND") as caught:
@@ -268,6 +310,24 @@ def test_quantised_weights_are_raw_times_scale_plus_min(tmp_path: Path) -> None:
     np.testing.assert_array_equal(weights["q"].numpy(), np.float32([-3, -2.5, 124.5]))
     np.testing.assert_array_equal(weights["h"].numpy(), np.float32([[0.5], [-2]]))
     assert weights["i"].item() == 7
+
+
+def test_quantised_scalars_stay_arrays(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes([2]))
+    rule = {"dtype": "uint8", "scale": 0.5, "min": 1.0}
+    entry = {"name": "q", "shape": [], "dtype": "float32", "quantization": rule}
+    value = read_weights(tmp_path, [{"paths": ["w.bin"], "weights": [entry]}])["q"]
+    assert (value.shape, value.item()) == ((), 2.0)
+
+
+def test_eight_bit_rules_are_those_of_the_manifest() -> None:
+    rule = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
+    half = {"dtype": "float16"}
+    manifest = [
+        {"weights": [{"shape": [3, 4], "quantization": rule}, {"shape": [9]}]},
+        {"weights": [{"shape": [], "quantization": rule}, {"shape": [2], "quantization": half}]},
+    ]
+    assert eight_bit_rules(manifest) == [(12, 0.5, -1.0), (1, 0.5, -1.0)]
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -25,7 +25,15 @@ from generator.weights import (
 )
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["blazeface", "facemesh-attention-pinto", "facemesh-detection-full", "idnet"]
+NAMES = [
+    "blazeface",
+    "facemesh-attention-pinto",
+    "facemesh-detection-full",
+    "faceres",
+    "idnet",
+    "nsfwjs-mid",
+    "ssrnet",
+]
 
 
 @pytest.fixture
@@ -83,7 +91,7 @@ def test_every_weight_file_has_a_complete_card(name: str) -> None:
 
 
 def test_the_weights_stay_small() -> None:
-    assert sum(load_card(name).bytes for name in NAMES) < 13_000_000
+    assert sum(load_card(name).bytes for name in NAMES) < 24_000_000
 
 
 def test_the_page_is_what_the_cards_say() -> None:
@@ -206,10 +214,47 @@ def test_preprocessing_comes_from_the_card() -> None:
     assert not np.allclose(first, session.run(square)["scores_near"])
 
 
+def test_channel_order_and_means_come_from_the_card() -> None:
+    """A net that wants BGR less its means gets them from the RGB square that `run` is given."""
+    session = open_session("faceres")
+    fed: list[np.ndarray] = []
+
+    class Runtime:
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            fed.append(inputs["image"])
+            return [np.zeros(1, np.float32) for _ in names]
+
+    session._session = Runtime()
+    square = np.zeros((224, 224, 3), np.uint8)
+    square[..., 0] = 200  # red
+    session.run(square)
+    (batch,) = fed
+    assert (batch.shape, batch.dtype) == ((1, 224, 224, 3), np.float32)
+    np.testing.assert_allclose(batch[0, 0, 0], [-103.939, -116.779, 200 - 123.68], rtol=1e-6)
+
+
+def test_fractions_of_a_grey_level_are_kept() -> None:
+    """Resized pictures are not rounded on their way into a net."""
+    session = open_session("nsfwjs-mid")
+    square = np.full((224, 224, 3), 100, np.float32)
+    first = session.run(square)["classes"]
+    assert np.array_equal(first, session.run(square.astype(np.uint8))["classes"])
+    assert not np.array_equal(first, session.run(square + np.float32(0.4))["classes"])
+
+
+def test_the_page_says_which_numbers_are_subtracted() -> None:
+    page = describe_models()
+    assert "pixel * 1.000000 + 0 - (103.939, 116.779, 123.68), NHWC." in page
+    assert "pixel * 0.003922 + 0, NHWC." in page
+
+
 def test_the_normal_path_never_imports_torch() -> None:
     script = (
         "import sys; from generator.faces import open_analyser; open_analyser(); "
-        "import generator.matching; sys.exit('torch' in sys.modules)"
+        "import generator.matching, generator.donotswap; "
+        "from generator.nudity import open_nudity_gate; open_nudity_gate(); "
+        "from generator.age import open_age_gate; open_age_gate(); "
+        "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
     assert done.returncode == 0
