@@ -7,6 +7,7 @@ calibrated model is installed: no number is made up in its place. The verdict ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -37,6 +38,8 @@ ACTIONS: dict[Outcome, str] = {
     "no_evidence_found": "none from this scan",
     "not_applicable": "handle as an unreadable upload",
 }
+
+_MARK_DISAGREES = "The picture carries a mark of ours, and its manifest is another's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +82,36 @@ def scan(data: bytes, *, verifier: Verifier) -> Verdict:
     except (Tampered, NeverReleased, Unreadable) as error:
         return _verdict(data, "provenance_conflict", _plain(error), error.evidence)
     except (Unmarked, Untrusted) as error:
-        reason = f"{_plain(error)}. That says nothing about authenticity."
-        return _verdict(data, "no_evidence_found", reason, error.evidence)
+        outcome, reason = _judge_silence(error)
+        return _verdict(data, outcome, reason, error.evidence)
     except MediaError as error:
         return _verdict(data, "not_applicable", _plain(error), ())
-    if report.origin == "other":
-        reason = f"A valid manifest by {report.issuer or 'its signer'} says where it comes from."
-        return _verdict(data, "declared_provenance", reason, report.evidence)
-    return _verdict(data, "declared_synthetic", _describe(report), report.evidence)
+    outcome, reason = _judge_report(report)
+    return _verdict(data, outcome, reason, report.evidence)
+
+
+def _judge_silence(error: Unmarked | Untrusted) -> tuple[Outcome, str]:
+    if _marked(error.evidence):
+        return "provenance_conflict", _MARK_DISAGREES
+    says = any(e.subject == "labels" and e.words.startswith("AI-made") for e in error.evidence)
+    label = " A label in the file says that it is AI-made; a label proves nothing." if says else ""
+    return "no_evidence_found", f"{_plain(error)}. That says nothing about authenticity.{label}"
+
+
+def _judge_report(report: Report) -> tuple[Outcome, str]:
+    if report.origin == "facewarrant":
+        return "declared_synthetic", _describe(report)
+    if _marked(report.evidence):
+        return "provenance_conflict", _MARK_DISAGREES
+    by = report.issuer or "its signer"
+    return "declared_provenance", f"A valid manifest by {by} says where it comes from."
+
+
+def _marked(evidence: Sequence[Evidence]) -> bool:
+    """Tell whether a mark of ours is there, or should be: a stranger's manifest cannot undo it."""
+    return any(
+        e.subject == "watermark" and e.state in ("holds", "warns", "fails") for e in evidence
+    )
 
 
 def _verdict(data: bytes, outcome: Outcome, reason: str, evidence: tuple[Evidence, ...]) -> Verdict:

@@ -62,6 +62,12 @@ class PackMissing(FaceError):
     code: ClassVar[str] = "PACK-MISSING"
 
 
+class OtherPerson(FaceError):
+    """The face that would be used is not that of the person who consented."""
+
+    code: ClassVar[str] = "OTHER-PERSON"
+
+
 class SwapRefused(FaceError):
     """A swap was asked for on inputs the swapper cannot treat honestly."""
 

@@ -41,7 +41,7 @@ def measure(
     the warrant names every model.
     """
     shown = {"source": analyser.analyse(source.frame), "target": analyser.analyse(target.frame)}
-    templates = {p.record_id: _open_template(p.record_id, book, analyser) for p in request.people}
+    templates = {p.record_id: open_template(p.record_id, book, analyser) for p in request.people}
     people: list[MeasuredPerson] = []
     for picture, faces in shown.items():
         named = [
@@ -77,8 +77,11 @@ def unpack_template(data: bytes) -> FloatArray:
     return template
 
 
-def _open_template(record_id: str, book: ConsentBook, analyser: FaceAnalyser) -> FloatArray | None:
-    """Return a person's template, or None where there is none to compare with: a mismatch."""
+def open_template(record_id: str, book: ConsentBook, analyser: FaceAnalyser) -> FloatArray | None:
+    """Return a person's template, or None where there is none to compare with: a mismatch.
+
+    None for an unknown or broken consent, another identity model, and a blob that does not open.
+    """
     try:
         record = book.read(record_id).record
         if record.binding.model_sha256 != analyser.models[analyser.id_model]:

@@ -2,9 +2,9 @@
 
 `swap` demands an active warrant that names both pictures by digest, finds every face in both, and
 lets exactly one face of the target be changed: the one that the warrant names as `target_body`.
-Refused: a missing or wrong warrant, or a model it was not issued for (WarrantInvalid), a named face
-that is not there (NoFace) or there twice (ManyFaces), and any face in the target that the warrant
-does not name (UnnamedFace).
+Refused: a missing or wrong warrant, or a model it was not issued for (WarrantInvalid); a named face
+that is not there (NoFace), there twice (ManyFaces) or somebody else's (OtherPerson); and any face
+in the target that the warrant does not name (UnnamedFace).
 The result is a Draft, which only `provenance.release` can turn into a file.
 """
 
@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from generator.errors import ManyFaces, NoFace
+from generator.errors import ManyFaces, NoFace, OtherPerson, SwapRefused
 from generator.faces import Face, FaceAnalyser
+from generator.matching import match
+from generator.measure import open_template
 from generator.swapper import (
     SAME_FACE_IOU,
+    Rendering,
     Swapper,
     SwapTask,
     UnnamedFace,
@@ -41,7 +44,8 @@ def swap(
     """Put the source's face onto the target's body and return the unreleased result.
 
     Every pixel outside the swapper's mask is the target's. Raises WarrantInvalid, NoFace,
-    ManyFaces, UnnamedFace, and SwapRefused where the faces are beyond the swapper's range.
+    ManyFaces, UnnamedFace, OtherPerson, and SwapRefused where the faces are beyond the swapper's
+    range.
     """
     active = require_active(warrant)
     for picture in (source, target):
@@ -53,10 +57,13 @@ def swap(
     found = analyser.analyse(target.frame)
     target_face = pick_face(found, active, "target_body")
     require_named(found, active)
+    require_person(source_face, "source_identity", active, analyser)
+    require_person(target_face, "target_body", active, analyser)
     task = SwapTask(
         active, source=source, target=target, source_face=source_face, target_face=target_face
     )
     rendering = swapper.render(task)
+    require_untouched(rendering, target)
     return Draft(
         rendering.frame,
         warrant=active,
@@ -91,6 +98,31 @@ def pick_face(faces: list[Face], warrant: ActiveWarrant, role: PersonRole) -> Fa
             mend="measure the picture again and ask for a warrant with the new boxes",
         )
     return matches[0]
+
+
+def require_person(
+    face: Face, role: PersonRole, warrant: ActiveWarrant, analyser: FaceAnalyser
+) -> None:
+    """Raise OtherPerson unless the face matches the template of who consented to that role.
+
+    The warrant was issued on a measurement; the pixels are made on this one.
+    """
+    [person] = [p for p in warrant.document.people if p.role == role]
+    template = open_template(person.record_id, warrant.consents, analyser)
+    if template is None or match(face, template, analyser.thresholds).answer != "match":
+        raise OtherPerson(
+            f"the face of the {role} is not that of the person who consented",
+            mend="measure the pictures again and ask for a new warrant",
+        )
+
+
+def require_untouched(rendering: Rendering, target: Picture) -> None:
+    """Raise SwapRefused when a swapper changed a pixel where its mask is 0."""
+    outside = rendering.mask == 0
+    if rendering.frame.shape != target.frame.shape or outside.shape != target.frame.shape[:2]:
+        raise SwapRefused("the swapper returned a frame or mask of another size")
+    if (rendering.frame[outside] != target.frame[outside]).any():
+        raise SwapRefused("the swapper changed pixels outside its mask")
 
 
 def require_named(faces: list[Face], warrant: ActiveWarrant) -> None:

@@ -19,7 +19,7 @@ from pipelines.outcome import Job, Outcome, refused, rejected, released
 from policies.decide import Refused
 from policies.errors import Error, StoreUnavailable
 from provenance.media import decode
-from provenance.release import Released, as_released, release
+from provenance.release import Released, redeliver, release
 
 Observer: TypeAlias = Callable[[str, str, float], None]
 """Told (request id, step, seconds) after every step."""
@@ -28,7 +28,11 @@ Observer: TypeAlias = Callable[[str, str, float], None]
 def run_batch(
     jobs: Sequence[Job], *, deployment: Deployment, observe: Observer = lambda *_: None
 ) -> list[Outcome]:
-    """Run every job and return one outcome each, in order; raises only StoreUnavailable."""
+    """Run every job and return one outcome each, in order.
+
+    Raises StoreUnavailable, and any fault of code or device, after aborting the job's warrant: the
+    batch is then run again, and what it had released is delivered.
+    """
     return [_run(job, deployment, observe) for job in jobs]
 
 
@@ -57,8 +61,7 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
 
     identity = analyser.models[analyser.id_model]
     if row := at.archive.registry.by_request(request.request_id):
-        desk.recheck(row.warrant_id, request, identity_model_sha256=identity)
-        return as_released(row, at.archive.store.get(row.output_sha256))
+        return redeliver(row, request, press=at.press, identity=identity)
     for warrant in desk.abandoned(request.request_id):
         desk.abort(warrant, "interrupted")
     with step("precheck consents"):

@@ -114,7 +114,12 @@ def consent_grant(
     rendered: Annotated[
         bool, typer.Option("--rendered", help="The person does not exist.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Give both confirmations at once.")] = False,
+    adult: Annotated[
+        bool, typer.Option("--adult", help="The person declares to be 18 or older.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Give both confirmations at once; needs --adult.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Enrol a person from their pictures; sign and confirm.
@@ -124,6 +129,10 @@ def consent_grant(
     from pipelines.deployment import open_deployment
     from pipelines.people import NOTICE, Scope, grant
 
+    if yes and not adult:
+        raise typer.BadParameter(
+            "--yes needs --adult: only a person who declares to be 18 or older can be enrolled."
+        )
     scope = Scope(
         roles=tuple(role),
         purposes=tuple(purpose),
@@ -132,9 +141,10 @@ def consent_grant(
         days=days,
         max_uses=max_uses,
         rendered=rendered,
+        adult=adult,
     )
     if not yes:
-        terminal.confirm_twice(NOTICE, scope)
+        scope = terminal.confirm_twice(NOTICE, scope)
     with open_deployment(read_settings()) as at:
         record = grant([_read(path) for path in pictures], scope, at=at)
         terminal.show_grant(at.consents.read(record.record_id), at.settings, json=json)
@@ -165,16 +175,19 @@ def consent_show(
 ) -> None:
     """Show one consent or all, and what they are worth now.
 
-    Every signature is verified anew.
+    Every signature is verified anew; ends with 5 when a listed consent is broken.
     """
     from pipelines.deployment import open_records
+    from pipelines.people import BrokenConsent, list_consents
 
     with open_records(read_settings()) as at:
         if record_id is not None:
             terminal.show_consent(at.consents.read(record_id), json=json)
         else:
-            consents = [at.consents.read(name) for name in at.consents.record_ids()]
+            consents = list_consents(at)
             terminal.show_consents(consents, json=json)
+            if any(isinstance(consent, BrokenConsent) for consent in consents):
+                raise typer.Exit(terminal.EXIT_EVIDENCE)
 
 
 @app.command()
@@ -198,25 +211,25 @@ def run(
 ) -> None:
     """Run one consented face swap and write the released picture."""
     from pipelines.deployment import open_deployment
-    from pipelines.one import require_writable, run_one, spec_of
+    from pipelines.one import require_output, run_one, spec_of
 
-    require_writable(out)
     people: list[tuple[str, PersonRole]] = [
         (source_consent, "source_identity"),
         (target_consent, "target_body"),
         *((name, "bystander") for name in bystander or ()),
     ]
-    spec = spec_of(
-        people,
-        request_id=request_id,
-        operator=operator,
-        source=str(source),
-        target=str(target),
-        purpose=purpose,
-        audience=audience,
-        territories=list(territory),
-    )
     with open_deployment(read_settings()) as at:
+        require_output(out, source=source, target=target)
+        spec = spec_of(
+            people,
+            request_id=request_id,
+            operator=operator,
+            source=str(source),
+            target=str(target),
+            purpose=purpose,
+            audience=audience,
+            territories=list(territory),
+        )
         outcome = run_one(spec, out=out, at=at, observe=terminal.step_printer(json=json))
     terminal.show_outcome(outcome, out, json=json)
     raise typer.Exit(terminal.exit_code_of(outcome))
@@ -242,12 +255,24 @@ def verify(
 @app.command()
 def scan(files: Files, json: Json = False) -> None:
     """Say what is known about uploads; never says 'real'."""
+    from detector.scan import ACTIONS, NO_MODEL, Verdict
     from detector.scan import scan as scan_bytes
+    from pipelines.jobs import FileUnreadable
     from pipelines.verifiers import open_verifier
 
+    verdicts, code = [], 0
     with open_verifier(read_settings(), []) as verifier:
-        verdicts = [(file, scan_bytes(_read(file), verifier=verifier)) for file in files]
+        for file in files:
+            try:
+                verdict = scan_bytes(_read(file), verifier=verifier)
+            except FileUnreadable as error:
+                # Nothing was read, so there is no digest that the verdict could be about.
+                why, action = f"{error.code}: {error.message}", ACTIONS["not_applicable"]
+                verdict = Verdict("", "not_applicable", action, why, NO_MODEL, ())
+                code = terminal.exit_code_for(error)
+            verdicts.append((file, verdict))
     terminal.show_verdicts(verdicts, json=json)
+    raise typer.Exit(code)
 
 
 @app.command()

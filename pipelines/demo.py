@@ -163,6 +163,7 @@ def _consent(at: Deployment, show: _Show) -> tuple[str, str]:
             purposes=("personal",),
             territories=("DE",),
             rendered=True,
+            adult=True,
         )
         record = show.step(
             f"consent of the {role}",

@@ -8,6 +8,7 @@ to release: an expired certificate must stop nobody from withdrawing or from ver
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ from provenance.watermark import DEFAULT_WATERMARK, Watermark, open_watermark
 
 SIGNING_KEYS = ("controller", "warrant", "log")
 SYMMETRIC_KEYS = ("commitment", "vault", "watermark")
+PKI_FILES = ("root.pem", "chain.pem", "key.pem")
 
 Clock = Callable[[], int]
 
@@ -51,11 +53,15 @@ def system_clock() -> int:
 def create(settings: Settings, *, clock: Clock = system_clock) -> None:
     """Make keys, a development certificate chain and the database in the home folder.
 
-    Raises KeyFileRefused when the home is already set up, so that no key is ever replaced.
+    Raises KeyFileRefused when the home is already set up, so that no key is ever replaced, and
+    when it is a folder with other files that others can open.
     """
     home = settings.home
+    require_finished(settings)
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)  # consents and templates are in there
+        if is_exposed(home) and not any(home.iterdir()):
+            home.chmod(0o700)
     except OSError as error:
         raise KeyFileRefused(
             f"cannot make {home}: {error.strerror}",
@@ -65,6 +71,12 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
         raise KeyFileRefused(
             f"{home} is already set up",
             mend="use it as it is, or set FACEWARRANT_HOME to another folder",
+        )
+    if is_exposed(home):
+        # A folder in use is somebody's: closing it to others is for its owner to decide.
+        raise KeyFileRefused(
+            f"{home} holds other files and is open to others",
+            mend=f"chmod 700 {home}, or set FACEWARRANT_HOME to a new folder",
         )
     for name in SIGNING_KEYS:
         write_secret(home / "keys" / f"{name}.pem", SigningKey.generate().to_pem())
@@ -80,6 +92,23 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
             mend=f"make space, remove {home / 'keys'} (nothing was signed yet) and run init again",
         ) from error
     _open_database(settings).close()
+
+
+def require_finished(settings: Settings) -> None:
+    """Raise KeyFileRefused when an earlier `create` stopped between the keys and certificates."""
+    keys, pki = settings.home / "keys", settings.home / "pki"
+    missing = [name for name in PKI_FILES if not (pki / name).is_file()]
+    if keys.is_dir() and missing:
+        raise KeyFileRefused(
+            f"{settings.home} is set up by half: {', '.join(missing)} missing from {pki}",
+            mend=f"if it was never in use, remove {keys} and {pki} and run 'facewarrant init' "
+            f"again; if it was, restore {pki} from its backup and keep the keys",
+        )
+
+
+def is_exposed(home: Path) -> bool:
+    """Tell whether anyone but its owner may enter or list the home folder."""
+    return bool(stat.S_IMODE(home.stat().st_mode) & 0o077)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ import importlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.settings import Settings
 from policies.errors import Error
+
+if TYPE_CHECKING:
+    from pipelines.deployment import Records
 
 MIN_FREE_BYTES = 1_000_000_000
 """A batch of 64 pictures with their manifests takes some 100 MB; below 1 GB a day may not fit."""
@@ -35,13 +38,16 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _guard(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    found: list[Finding] = []
     try:
-        return list(check(settings))
+        found.extend(check(settings))
     except Error as error:
-        return [Finding("fails", f"{error.code}: {error.message}", error.mend)]
+        found.append(Finding("fails", f"{error.code}: {error.message}", error.mend))
     except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not a crash
         name = check.__name__.strip("_")
-        return [Finding("fails", f"the check of {name} failed: {type(error).__name__}: {error}")]
+        words = f"the check of {name} failed: {type(error).__name__}: {error}"
+        found.append(Finding("fails", words))
+    return found
 
 
 def _libraries(_settings: Settings) -> Iterator[Finding]:
@@ -106,16 +112,35 @@ def _home(settings: Settings) -> Iterator[Finding]:
         return
     from datetime import UTC, datetime
 
-    from pipelines.deployment import open_deployment
+    from pipelines.deployment import is_exposed, open_deployment, require_finished
     from provenance.chains import EXPIRY_WARNING_DAYS, load_chain, remaining_days
 
+    if is_exposed(settings.home):
+        words = f"{settings.home} can be opened by others"
+        yield Finding("fails", words, f"chmod 700 {settings.home}")
+    require_finished(settings)
     with open_deployment(settings) as at:
         yield Finding("holds", f"home {settings.home}: keys private, certificate chain fit")
         head = at.archive.log.check()
         yield Finding("holds", f"log {head.origin}: {head.size} entries lead to its root")
+        yield from _consents(at)
     chain = load_chain(settings.home / "pki" / "chain.pem")
     days = remaining_days(chain, now=datetime.now(UTC))
     if days < EXPIRY_WARNING_DAYS:
         yield Finding("warns", f"the signing certificate ends in {days} days", "renew it")
     else:
         yield Finding("holds", f"the signing certificate is good for {days} days")
+
+
+def _consents(at: Records) -> Iterator[Finding]:
+    from pipelines.people import BrokenConsent, list_consents
+
+    consents = list_consents(at)
+    broken = [consent for consent in consents if isinstance(consent, BrokenConsent)]
+    for consent in broken:
+        yield Finding(
+            "fails",
+            f"consent {consent.record_id} is broken: {consent.reason}",
+            "nothing is done under it; restore the database from its backup",
+        )
+    yield Finding("holds", f"{len(consents) - len(broken)} of {len(consents)} consents verified")

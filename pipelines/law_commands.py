@@ -118,7 +118,8 @@ def law_check(
 ) -> None:
     """Say what speaks to a role in some places.
 
-    Rules, marks, addenda and clocks. Without --on, today is meant. Whether an exemption of a rule holds is not looked at.
+    Rules, marks, addenda and clocks. Without --on, today is meant. Whether an exemption of a rule
+    holds is not looked at.
     """
     book = load_rules()
     day = on.date() if on else datetime.now(UTC).date()

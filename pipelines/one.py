@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.batch import Observer, run_batch
 from pipelines.deployment import Deployment
-from pipelines.jobs import JobSpec, load_job, read_spec
+from pipelines.jobs import JobSpec, load_job, read_file, read_spec
 from pipelines.outcome import Outcome
 from policies.canonical import canonical
 from policies.digest import sha256_hex
-from policies.errors import StoreUnavailable
+from policies.errors import Malformed, StoreUnavailable
 from policies.terms import PersonRole
+from provenance.containers import Mime, sniff_mime
+from provenance.errors import MediaError
 from provenance.store import write_whole
+
+SUFFIXES: Mapping[Mime, tuple[str, ...]] = {
+    "image/jpeg": (".jpg", ".jpeg"),
+    "image/png": (".png",),
+    "image/webp": (".webp",),
+}
+"""File name endings by format, the usual one first (IANA media type registrations)."""
 
 
 def spec_of(
@@ -23,7 +32,9 @@ def spec_of(
 ) -> JobSpec:
     """Return the job of these options (fields of JobSpec); raise Malformed naming a wrong one.
 
-    Without an id the job is named by what it says, so that the same call is the same request.
+    Without an id the job is named by what it says and by the digests of its pictures, so that the
+    same pictures are the same request wherever they lie, and others never are; raises
+    FileUnreadable for a picture that cannot be read.
     """
     fields: dict[str, object] = {
         "schema": "facewarrant/job/1",
@@ -31,8 +42,15 @@ def spec_of(
         "categories": [],
         **options,
     }
-    name = request_id or f"run-{sha256_hex(canonical(fields))[:16]}"
-    return read_spec(canonical(fields | {"request_id": name}))
+    spec = read_spec(canonical(fields | {"request_id": request_id or "run"}))
+    if request_id:
+        return spec
+    digests = {
+        name: sha256_hex(read_file(Path(place)))
+        for name, place in (("source", spec.source), ("target", spec.target))
+    }
+    name = f"run-{sha256_hex(canonical(fields | digests))[:16]}"
+    return spec.model_copy(update={"request_id": name})
 
 
 def run_one(spec: JobSpec, *, out: Path, at: Deployment, observe: Observer) -> Outcome:
@@ -53,13 +71,38 @@ def run_one(spec: JobSpec, *, out: Path, at: Deployment, observe: Observer) -> O
     return outcome
 
 
+def require_output(out: Path, *, source: Path, target: Path) -> None:
+    """Raise unless `out` may take the release, before any work is done for it.
+
+    Raises Malformed when it is one of the inputs or its ending is not that of the target's format
+    (which is the release's), StoreUnavailable when it cannot be written, and FileUnreadable.
+    """
+    for given in (source, target):
+        if out.exists() and given.exists() and out.samefile(given):
+            raise Malformed(
+                f"{out} is an input, which would be overwritten", mend="give --out another name"
+            )
+    require_writable(out)
+    try:
+        endings = SUFFIXES[sniff_mime(read_file(target))]
+    except MediaError:
+        return  # no picture: the run says what is wrong with it
+    if out.suffix.lower() not in endings:
+        raise Malformed(
+            f"{out} does not end in {' or '.join(endings)}, the format of {target}",
+            mend=f"use --out {out.with_suffix(endings[0]).name}",
+        )
+
+
 def require_writable(out: Path) -> None:
-    """Raise StoreUnavailable unless `out` can be written, before any work is done for it."""
+    """Raise StoreUnavailable unless `out` can be written; makes no folder for it."""
     try:
         if out.is_dir():
             raise IsADirectoryError(21, "it is a folder")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out.parent):
+        folder = out.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise StoreUnavailable(

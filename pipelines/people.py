@@ -18,11 +18,13 @@ from generator.faces import only_face
 from generator.matching import template_of
 from generator.measure import pack_template
 from pipelines.deployment import Deployment, Records, controller_key
-from pipelines.keyfiles import read_signing_key, write_secret
+from pipelines.keyfiles import KeyFileRefused, read_signing_key, write_secret
 from pipelines.settings import Settings
 from policies.canonical import canonical
-from policies.consent import ConsentRecord, ConsentState, read_record, sign
+from policies.consent import ConsentBroken, ConsentRecord, ConsentState, read_record, sign
+from policies.consents import Consent
 from policies.digest import sha256_hex
+from policies.errors import Malformed
 from policies.keys import SigningKey
 from policies.vault import SealedTemplate
 from provenance.media import decode
@@ -34,7 +36,8 @@ FaceWarrant keeps an encrypted template of your face to check that only you are 
 consent your face, or your body, may be shown in pictures made for the purposes, audiences and
 territories you name, until the date you name. Every picture is marked as AI-made and can be traced.
 You can withdraw at any time, in one step and without a reason; pictures already released stay
-traceable and will say that you withdrew.
+traceable and will say that you withdrew. Withdrawing erases the template. You declare:
+I am 18 or older.
 """
 
 
@@ -54,13 +57,29 @@ class Scope:
     max_uses: int = 100
     rendered: bool = False
     """The person does not exist: no age document can be shown, the record says 'rendered'."""
+    adult: bool = False
+    """The person declares to be 18 or older; without it nothing is granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenConsent:
+    """A consent that is stored and does not hold: its id, and why."""
+
+    record_id: str
+    reason: str
 
 
 def grant(pictures: Sequence[bytes], scope: Scope, *, at: Deployment) -> ConsentRecord:
     """Enrol a person from their pictures and take the consent to `confirmed`.
 
-    Raises FaceError or MediaError for unusable pictures, and Malformed for a scope that is none.
+    Raises FaceError or MediaError for unusable pictures, and Malformed for a scope that is none
+    or in which the person does not declare to be an adult.
     """
+    if not scope.adult:
+        raise Malformed(
+            "the person has not declared to be 18 or older",
+            mend="ask the person; only one who declares it (--adult) can be enrolled",
+        )
     record_id = at.desk.new_id()
     subject = SigningKey.generate()
     sealed, binding = _enrol(pictures, record_id, at)
@@ -98,7 +117,7 @@ def _agreed(scope: Scope, *, now: int) -> dict[str, Any]:
         "opted_in": [],
         "max_uses": scope.max_uses,
         "validity": {"not_before": now, "expires": now + scope.days * DAY_SECONDS},
-        "retention": "template and record: until withdrawal, at most 3 years",
+        "retention": "template: until withdrawal or expiry; record: 3 years after",
     }
 
 
@@ -110,7 +129,7 @@ def _parties(scope: Scope, subject: SigningKey, settings: Settings, *, now: int)
             "key": subject.public.hex,
             "age_assurance": {
                 "method": "rendered" if scope.rendered else "self_declared",
-                "adult": True,
+                "adult": scope.adult,
                 "checked_at": now,
             },
         },
@@ -121,7 +140,7 @@ def _parties(scope: Scope, subject: SigningKey, settings: Settings, *, now: int)
         },
         "notice": {
             "id": "facewarrant-notice",
-            "version": "1",
+            "version": "2",
             "language": "en",
             "sha256": sha256_hex(NOTICE.encode()),
         },
@@ -131,14 +150,34 @@ def _parties(scope: Scope, subject: SigningKey, settings: Settings, *, now: int)
 def withdraw(record_id: str, *, at: Records, reason: str = "") -> ConsentState:
     """Withdraw a consent with the person's key; takes effect with this call.
 
-    A consent that is withdrawn already stays so. Raises ConsentUnknown, ConsentBroken (ended in
-    another way) and KeyFileRefused.
+    The face template is erased with it, and then the key, which signs nothing any more. A consent
+    that is withdrawn already stays so. Raises ConsentUnknown, ConsentBroken (ended in another way)
+    and KeyFileRefused.
     """
     state = at.consents.read(record_id).state
-    if state.status == "withdrawn":
-        return state
-    subject = read_signing_key(_subject_path(at.settings, record_id))
-    return at.consents.append(record_id, "withdrawn", keys={"subject": subject}, reason=reason)
+    path = _subject_path(at.settings, record_id)
+    if state.status != "withdrawn":
+        subject = read_signing_key(path)
+        state = at.consents.append(record_id, "withdrawn", keys={"subject": subject}, reason=reason)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise KeyFileRefused(
+            f"withdrawn, but {path} cannot be removed: {error.strerror}",
+            mend="make its folder writable and withdraw again; the withdrawal holds already",
+        ) from error
+    return state
+
+
+def list_consents(at: Records) -> list[Consent | BrokenConsent]:
+    """Return every consent, those that do not hold as BrokenConsent; raise StoreUnavailable."""
+    found: list[Consent | BrokenConsent] = []
+    for record_id in at.consents.record_ids():
+        try:
+            found.append(at.consents.read(record_id))
+        except ConsentBroken as error:
+            found.append(BrokenConsent(record_id, error.message))
+    return found
 
 
 def _enrol(

@@ -1,7 +1,7 @@
 """The inbox: a folder that is complete becomes a batch.
 
 A batch is complete when its folder holds a file `READY`. The cursor is the newest name seen, so the
-sensor never lists what it has started; names sort by time (see `pipelines/inbox` in the README).
+sensor never lists what it has started; names must sort by time (see docs/jobs.md).
 """
 
 import dagster as dg

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.demo import Demo
     from pipelines.doctor import Finding
     from pipelines.outcome import Outcome
-    from pipelines.people import Scope
+    from pipelines.people import BrokenConsent, Scope
     from pipelines.settings import Settings
     from policies.consents import Consent
     from policies.rules import Finding as Reason
@@ -62,6 +63,8 @@ def exit_code_of(outcome: Outcome) -> int:
     """Return the exit code of a finished request."""
     if outcome.status == "released":
         return 0
+    if any(code in _FAULTS for code in outcome.codes):
+        return EXIT_FAULT
     ended = any(code.startswith(_ENDED_WARRANT) for code in outcome.codes)
     return EXIT_REFUSED if outcome.status == "refused" or ended else EXIT_INPUT
 
@@ -98,10 +101,11 @@ def show_init(settings: Settings, *, json: bool) -> None:
     _out.print("Next, for every person shown: facewarrant consent grant --help")
 
 
-def confirm_twice(notice: str, scope: Scope) -> None:
-    """Show the notice and the scope and ask twice; ends the command unless both are confirmed.
+def confirm_twice(notice: str, scope: Scope) -> Scope:
+    """Show notice and scope; ask for adulthood, then twice for consent. A no ends the command.
 
-    All of it goes to stderr: stdout is for the consent, in text or JSON.
+    Returns the scope with adulthood declared. All of it goes to stderr: stdout is for the consent,
+    in text or JSON.
     """
     _err.print(_plain(" ".join(notice.split())))
     words = {
@@ -112,10 +116,15 @@ def confirm_twice(notice: str, scope: Scope) -> None:
         "for": f"{scope.days} days, at most {scope.max_uses} pictures",
     }
     _err.print(Padding(_pairs(words), (1, 0)))
-    for question in ("Do you consent to this?", "Second confirmation: sign exactly this?"):
+    for question in (
+        "Do you declare: I am 18 or older?",
+        "Do you consent to this?",
+        "Second confirmation: sign exactly this?",
+    ):
         if not typer.confirm(question, err=True):
             _err.print("Not confirmed: nothing was signed and nothing was kept.")
             raise typer.Exit(EXIT_FAULT)
+    return replace(scope, adult=True)
 
 
 def show_consent(consent: Consent, *, json: bool) -> None:
@@ -146,10 +155,19 @@ def show_grant(consent: Consent, settings: Settings, *, json: bool) -> None:
         _out.print("development; in production it belongs on the person's own device.")
 
 
-def show_consents(consents: Sequence[Consent], *, json: bool) -> None:
-    """Print all consents, one a line."""
+def show_consents(consents: Sequence[Consent | BrokenConsent], *, json: bool) -> None:
+    """Print all consents, one a line; a broken one with what is wrong with it."""
+    from pipelines.people import BrokenConsent
+
     if json:
-        _print_json([_consent_json(consent) for consent in consents])
+        _print_json(
+            [
+                {**_dict(consent), "status": "broken"}
+                if isinstance(consent, BrokenConsent)
+                else _consent_json(consent)
+                for consent in consents
+            ]
+        )
         return
     if not consents:
         _out.print("No consent yet. To add one: facewarrant consent grant --help")
@@ -157,6 +175,9 @@ def show_consents(consents: Sequence[Consent], *, json: bool) -> None:
     table = _table("consent", "status", "scope")
     table.columns[0].no_wrap = True  # an id that is cut cannot be copied
     for consent in consents:
+        if isinstance(consent, BrokenConsent):
+            table.add_row(_plain(consent.record_id), "[red]broken[/]", _plain(consent.reason))
+            continue
         record = consent.record
         scope = f"{', '.join(record.roles)} for {', '.join(record.purposes)}"
         table.add_row(record.record_id, consent.state.status, scope)

@@ -91,6 +91,8 @@ class ConsentBook:
     ) -> ConsentState:
         """Sign, check and store the next event of a consent, and log it in the same transaction.
 
+        A withdrawal erases the face template with it, as the signed record promises.
+
         Returns the new state. Raises ConsentUnknown, ConsentBroken (a step that is not allowed) and
         StoreUnavailable.
         """
@@ -102,7 +104,10 @@ class ConsentBook:
             event = make_event(record_id=record_id, reason=reason, **step)
             for by, key in keys.items():
                 event = sign(event, by=by, key=key, at=now)
-            return self._store(connection, record, [*events, event], now=now)
+            state = self._store(connection, record, [*events, event], now=now)
+            if kind == "withdrawn":
+                connection.execute(sa.delete(TEMPLATE).where(TEMPLATE.c.record_id == record_id))
+            return state
 
     def read(self, record_id: str, *, within: sa.Connection | None = None) -> Consent:
         """Return a record and its state now; raise ConsentUnknown or ConsentBroken."""
@@ -126,8 +131,8 @@ class ConsentBook:
     def template(self, record: ConsentRecord) -> bytes:
         """Return the decrypted face template of a verified record.
 
-        Raises ConsentBroken when the stored blob is not the one the record names, and
-        TemplateUnreadable when it does not open.
+        Raises ConsentBroken when the stored blob is not the one the record names or was erased by a
+        withdrawal, and TemplateUnreadable when it does not open.
         """
         with self.database.transaction() as connection:
             row = connection.execute(

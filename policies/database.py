@@ -157,7 +157,9 @@ def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _record:
     connection.isolation_level = None
     cursor = connection.cursor()
     busy = f"busy_timeout={BUSY_SECONDS * 1000}"
-    for pragma in (busy, "journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+    # secure_delete: a template erased on withdrawal is overwritten, not just unlinked.
+    settings = ("journal_mode=wal", "synchronous=full", "foreign_keys=on", "secure_delete=on")
+    for pragma in (busy, *settings):
         cursor.execute(f"pragma {pragma}")
     cursor.close()
 

@@ -1,8 +1,9 @@
 """What a decision is made of: facts of consent, of the pictures and of the clock.
 
 Every fact is required and strictly typed; a missing, extra or ill-typed one is Malformed and so a
-denial. Facts are computed by verified code: the consent facts by the warrant desk from the book of
-consents, the measured facts by the generator's face measurement. No caller supplies an opinion.
+denial. The consent facts are computed by the warrant desk from the book of consents. The measured
+facts are handed in, made by `generator.measure`; the desk cannot check them, so the swap compares
+every face with its consent once more before a pixel is made.
 """
 
 from __future__ import annotations

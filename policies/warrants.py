@@ -59,6 +59,11 @@ class ActiveWarrant:
         object.__setattr__(self, "document", document)
         object.__setattr__(self, "_desk", desk)
 
+    @property
+    def consents(self) -> ConsentBook:
+        """The book of the consents it names, for asking again who is shown."""
+        return self._desk.consents
+
     def require(
         self, *, source_sha256: str | None = None, target_sha256: str | None = None
     ) -> None:
@@ -189,16 +194,20 @@ class WarrantDesk:
             content = {"warrant": warrant.warrant_id, "reason": told}
             self.log.append("abort", content, within=connection)
 
-    def recheck(self, warrant_id: str, request: Request, *, identity_model_sha256: str) -> None:
-        """Return if a release may be handed out again: same request, and it would be allowed now.
+    def recheck(
+        self, warrant_id: str, request: Request, *, identity_model_sha256: str
+    ) -> Mapping[str, Any]:
+        """Return the log's entry of a release that may be handed out again.
 
-        Decides as `precheck` does, the use that was taken for this very release apart. Raises
-        WarrantInvalid (REQUEST-ID-REUSED, WARRANT-UNKNOWN, WARRANT-FORGED) and Refused.
+        It must be the same request, released, and allowed now as `precheck` decides, its own use
+        apart. Raises WarrantInvalid (REQUEST-ID-REUSED, WARRANT-UNKNOWN, WARRANT-FORGED,
+        WARRANT-SPENT) and Refused.
         """
         with self.database.transaction() as connection:
             document = connection.scalar(
                 sa.select(WARRANT.c.document).where(WARRANT.c.warrant_id == warrant_id)
             )
+            entry = self.log.newest(warrant_id, within=connection)
         if document is None:
             raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
         warrant = read_warrant(document)
@@ -209,9 +218,12 @@ class WarrantDesk:
                 code="REQUEST-ID-REUSED",
                 mend="give every request an id of its own",
             )
+        if entry is None or entry["kind"] != "release":
+            raise WarrantInvalid("the log has no release under it", code="WARRANT-SPENT")
         self.precheck(
             request, identity_model_sha256=identity_model_sha256, released_under=warrant_id
         )
+        return entry
 
     def abandoned(self, request_id: str) -> list[Warrant]:
         """Return the warrants of a request that never ended: their process was killed."""

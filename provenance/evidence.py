@@ -18,6 +18,7 @@ Subject = Literal[
     "lint",
     "watermark",
     "fingerprint",
+    "likeness",
     "labels",
     "log",
     "release",

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from policies.audit import Receipt
 from policies.errors import Error
+from policies.request import Request
 from policies.warrant import Warrant, verify_issuer
 from policies.warrants import WarrantDesk, require_active
 from provenance.assertions import LogPosition
@@ -84,7 +85,7 @@ def release(draft: Draft, *, press: Press) -> Released:
         marked = _mark(draft, payload, press)
         warrant.require()
         signed = _sign(draft, marked, payload, press)
-        print_ = _read_back(signed, draft.target.mime, payload, press)
+        print_ = _read_back(signed.data, draft.target.mime, payload.mark_id, press)
         for data in (signed.store, signed.data):
             kept.append(press.store.put(data))
         return _finish(draft, signed, payload, print_, press)
@@ -150,19 +151,19 @@ def _sign(draft: Draft, marked: bytes, payload: Payload, press: Press) -> Signed
     )
 
 
-def _read_back(signed: Signed, mime: Mime, payload: Payload, press: Press) -> Fingerprint:
+def _read_back(data: bytes, mime: Mime, mark_id: str, press: Press) -> Fingerprint:
     """Read the finished bytes as a stranger would; raise NotReleased unless every mark is there."""
-    reading = read_manifest(signed.data, mime, anchors=press.anchors)
+    reading = read_manifest(data, mime, anchors=press.anchors)
     if reading.verdict != "trusted" or reading.findings:
         raise NotReleased(f"the signed output reads back as '{reading.verdict}'")
-    picture = decode(signed.data)
+    picture = decode(data)
     detection = press.watermark.detect(picture.frame)
-    if detection is None or detection.mark_id != payload.mark_id:
+    if detection is None or detection.mark_id != mark_id:
         raise NotReleased("the watermark cannot be read back from the output")
-    labels = read_labels(signed.data, mime)
+    labels = read_labels(data, mime)
     if labels is None or not labels.claims_ai or labels.problems:
         raise NotReleased("the labels cannot be read back from the output")
-    if labels.output_id != payload.mark_id:
+    if labels.output_id != mark_id:
         raise NotReleased("the labels name another output")
     return fingerprint(picture.frame)
 
@@ -197,14 +198,27 @@ def _finish(
         "output": press.desk.consents.commitment.commit("output", output_sha256),
     }
     press.desk.finish(draft.warrant, content, record=record)
-    return as_released(rows[0], signed.data)
+    return _as_released(rows[0], signed.data, draft.target.mime)
 
 
-def as_released(row: ReleaseRow, data: bytes) -> Released:
-    """Return a release as it was entered in the registry; `data` is what the store kept for it."""
-    if sha256_hex(data) != row.output_sha256:
-        raise NotReleased("the stored bytes are not the ones that were released")
-    mime: Mime = decode(data).mime
+def redeliver(row: ReleaseRow, request: Request, *, press: Press, identity: str) -> Released:
+    """Hand out again what was released for a request; `identity` is the identity model's digest.
+
+    The register's row is only a pointer: the warrant must be released, the log's entry must name
+    this manifest and these bytes, and every mark is read back once more. Raises Refused when the
+    request would not be allowed now, WarrantInvalid and NotReleased.
+    """
+    entry = press.desk.recheck(row.warrant_id, request, identity_model_sha256=identity)
+    data = press.store.get(row.output_sha256)
+    commitment = press.desk.consents.commitment.commit("output", sha256_hex(data))
+    if (entry.get("manifest"), entry.get("output")) != (row.manifest_id, commitment):
+        raise NotReleased("the log has another output for this request than the register")
+    mime = decode(data).mime
+    _read_back(data, mime, row.mark_id, press)
+    return _as_released(row, data, mime)
+
+
+def _as_released(row: ReleaseRow, data: bytes, mime: Mime) -> Released:
     return Released(data, mime, row.output_sha256, row.mark_id, row.manifest_id, row.log_index)
 
 

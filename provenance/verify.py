@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from policies.audit import AuditLog, LogTampered, verify_entry
-from policies.consent import ConsentBroken
-from policies.consents import ConsentBook, ConsentUnknown
+from policies.consents import ConsentBook
 from policies.errors import BadSignature, Malformed
 from policies.keys import PublicKey
 from policies.merkle import ProofInvalid
@@ -33,9 +32,11 @@ from provenance.errors import (
 from provenance.evidence import Consent, Evidence, Report, State, Subject
 from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
 from provenance.labels import read_labels
+from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
 from provenance.manifest import GENERATOR, MARK_ALG_PREFIX
 from provenance.media import Picture, decode
 from provenance.registry import Registry, ReleaseRow
+from provenance.standing import consent_today, is_logged, worst_of
 from provenance.store import Store
 from provenance.watermark import Detection, Watermark
 
@@ -101,6 +102,8 @@ class _Case:
             raise Tampered(words, evidence=tuple(self.lines))
         if verdict == "unreadable":
             raise Unreadable(words, evidence=tuple(self.lines))
+        if self.mark is not None and self._is_ours_under_another_manifest(self.mark):
+            return self._recover_release(self.mark)
         if self._failed("watermark", "lint"):
             raise Tampered("the file's evidence contradicts itself", evidence=tuple(self.lines))
         if verdict == "intact_untrusted":
@@ -122,7 +125,20 @@ class _Case:
                 mend="ask for the file as it was released; absence of marks proves nothing",
                 evidence=tuple(self.lines),
             )
-        row, archive = self._find_release(self.mark)
+        return self._recover_release(self.mark)
+
+    def _is_ours_under_another_manifest(self, mark: Detection) -> bool:
+        """Tell whether the pixels are marked as released here while the manifest is a stranger's.
+
+        Anyone can strip a release and sign it anew, as a camera picture for instance.
+        """
+        archive = self.verifier.archive
+        if self.reading.warrant is not None or archive is None:
+            return False
+        return mark.mark_id is not None and archive.registry.by_mark(mark.mark_id) is not None
+
+    def _recover_release(self, mark: Detection) -> Report:
+        row, archive = self._find_release(mark)
         original = decode(archive.store.get(row.output_sha256))
         reading = self._read_kept(row, original, archive)
         # Not the registry's fingerprint: a row is not signed, the kept output is.
@@ -130,15 +146,32 @@ class _Case:
         self._say(
             "fingerprint",
             "holds" if bits <= MATCH_DISTANCE else "fails",
-            f"{bits} of 256 bits differ from the released picture, {MATCH_DISTANCE} may: it looks "
-            "alike; small edits are not excluded",
+            f"{bits} of 256 bits differ from the released picture, {MATCH_DISTANCE} may",
         )
         if bits > MATCH_DISTANCE:
             raise Tampered(
                 "the mark is that of another picture: it was copied here, or the picture changed",
                 evidence=tuple(self.lines),
             )
+        self._compare(original)
         return self._report("recovered", reading, row.mark_id)
+
+    def _compare(self, original: Picture) -> None:
+        """Look for a part that was changed; a hash of the whole does not see a pasted face."""
+        levels = worst_block(original.frame, self.picture.frame)
+        alike = levels <= MAX_BLOCK_DIFFERENCE
+        self._say(
+            "likeness",
+            "holds" if alike else "fails",
+            f"the block that differs most does so by {levels:.1f} of 255 levels, "
+            f"{MAX_BLOCK_DIFFERENCE:g} may; finer changes are not seen",
+        )
+        if not alike:
+            raise Tampered(
+                "the mark leads to a release, but a part of this picture was changed since",
+                mend="ask for the file as it was released",
+                evidence=tuple(self.lines),
+            )
 
     def _find_release(self, mark: Detection) -> tuple[ReleaseRow, Archive]:
         archive = self.verifier.archive
@@ -282,10 +315,10 @@ class _Case:
             why = "the manifest names no consent" if archive else "its register was not given"
             self._say("consent", "unchecked", why)
             return "unchecked"
-        results = [_consent_today(archive.consents, entry) for entry in assertion["consents"]]
+        results = [consent_today(archive.consents, entry) for entry in assertion["consents"]]
         for found in results:
             self._say("consent", found.state, found.words)
-        return next(c for c in _WORST_FIRST if any(found.consent == c for found in results))
+        return worst_of(results)
 
     def _look_at_log(self, assertion: Mapping[str, Any] | None, archive: Archive | None) -> None:
         if assertion is None or archive is None:
@@ -313,15 +346,25 @@ class _Case:
             self._say("release", "unchecked", "its register was not given")
             return
         row = archive.registry.by_manifest(reading.manifest_id)
-        if row is None:
-            # Rare: only then is the whole log read. The register can be emptied, the log cannot.
-            logged = any(e.get("manifest") == reading.manifest_id for e in archive.log.entries())
-            words = "the log has this release" if logged else "the log has no release of this"
-            state: State = "warns" if logged else "fails"
-            self._say("release", state, f"not in the register of releases; {words}")
+        if row is not None and is_logged(
+            archive.log, row.log_index, reading.manifest_id, key=archive.log_key
+        ):
+            at = datetime.fromtimestamp(row.released_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+            self._say("release", "holds", f"released {at}, log entry {row.log_index}")
             return
-        at = datetime.fromtimestamp(row.released_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        self._say("release", "holds", f"released {at}, log entry {row.log_index}")
+        # Rare: only then is the whole log read. The register can be edited, the log cannot.
+        named = [
+            index
+            for index, entry in enumerate(archive.log.entries())
+            if entry.get("manifest") == reading.manifest_id
+        ]
+        logged = any(
+            is_logged(archive.log, index, reading.manifest_id, key=archive.log_key)
+            for index in named
+        )
+        words = "the log has this release" if logged else "the log has no release of this"
+        state: State = "warns" if logged else "fails"
+        self._say("release", state, f"not rightly in the register of releases; {words}")
 
     def _say(self, subject: Subject, state: State, words: str) -> None:
         self.lines.append(Evidence(subject, state, words))
@@ -345,25 +388,3 @@ def _bound_id(reading: ManifestReading) -> str | None:
     """Return the id of our kind of mark that a manifest names; another maker's is not ours."""
     ids = [b.value.hex() for b in reading.soft_bindings if b.alg.startswith(MARK_ALG_PREFIX)]
     return ids[0] if len(ids) == 1 else None
-
-
-class _ConsentToday(NamedTuple):
-    consent: Consent
-    state: State
-    words: str
-
-
-_WORST_FIRST: tuple[Consent, ...] = ("broken", "withdrawn", "ended", "current")
-
-
-def _consent_today(book: ConsentBook, entry: Mapping[str, str]) -> _ConsentToday:
-    role = entry["role"]
-    try:
-        state = book.read(book.find(entry["commitment"])).state
-    except (ConsentUnknown, ConsentBroken, Malformed) as error:
-        return _ConsentToday("broken", "fails", f"{role}: {error.message}")
-    since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    if state.status == "confirmed":
-        return _ConsentToday("current", "holds", f"{role}: consent given and confirmed {since}")
-    words = f"{role}: consent {state.status} {since}; authentic, but no longer consented"
-    return _ConsentToday("withdrawn" if state.status == "withdrawn" else "ended", "warns", words)

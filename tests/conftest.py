@@ -32,7 +32,7 @@ from provenance.draft import Draft, Maker
 from provenance.media import Picture, decode, encode
 from provenance.pki import DevelopmentChain, make_development_chain
 from provenance.registry import Registry
-from provenance.release import Press, Released, release
+from provenance.release import Press, Released, redeliver, release
 from provenance.signers import LocalSigner
 from provenance.store import FolderStore
 from provenance.verify import Archive, Verifier
@@ -82,14 +82,19 @@ class Office:
         self.subjects: dict[str, SigningKey] = {}
         self._numbers = itertools.count(1)
 
-    def record(self, **changes: object) -> tuple[ConsentRecord, SealedTemplate]:
-        """A signed record that permits everything sensible, with `changes` on top."""
+    def record(
+        self, *, face: bytes = b"", model_sha256: str = MODEL_SHA256, **changes: object
+    ) -> tuple[ConsentRecord, SealedTemplate]:
+        """A signed record that permits everything sensible, with `changes` on top.
+
+        `face`: the bytes of the template, made by the identity model of that digest.
+        """
         number = next(self._numbers)
         record_id = f"00000000-0000-7000-8000-{number:012x}"
         subject = SigningKey.from_seed(sha256_bytes(f"subject {number}"))
         self.subjects[record_id] = subject
         template = self.vault.seal(
-            f"template {number}".encode(), record_id=record_id, model_sha256=MODEL_SHA256
+            face or f"template {number}".encode(), record_id=record_id, model_sha256=model_sha256
         )
         fields = {
             "schema": "facewarrant/consent/1",
@@ -120,7 +125,7 @@ class Office:
             "withdrawal": "facewarrant consent withdraw",
             "binding": {
                 "model": "idnet",
-                "model_sha256": MODEL_SHA256,
+                "model_sha256": model_sha256,
                 "template_sha256": sha256_hex(template.ciphertext),
             },
             "signatures": [],
@@ -145,7 +150,7 @@ class Office:
 
     def enrol(self, **changes: object) -> str:
         """Store a record and take it to `confirmed`; returns its id."""
-        record, template = self.record(**changes)
+        record, template = self.record(**changes)  # type: ignore[arg-type]
         self.book.add(record, template)
         self.book.append(
             record.record_id, "given", keys=self.keys(record.record_id, "subject", "controller")
@@ -211,11 +216,11 @@ class Office:
         } | changes
         return Measured.model_validate(fields)
 
-    def swap_request(self, **changes: object) -> Request:
-        """A request between two freshly enrolled people."""
+    def swap_request(self, *, face: bytes = b"", **changes: object) -> Request:
+        """A request between two freshly enrolled people, who both look like `face`."""
         people: list[tuple[str, PersonRole]] = [
-            (self.enrol(), "source_identity"),
-            (self.enrol(), "target_body"),
+            (self.enrol(face=face), "source_identity"),
+            (self.enrol(face=face), "target_body"),
         ]
         return self.request(people, **changes)  # type: ignore[arg-type]
 
@@ -282,6 +287,7 @@ class Studio:
         office = self.office
         self._marks = itertools.count(1)
         self._requests = itertools.count(1)
+        self.asked: dict[str, Request] = {}
         self.registry = Registry(office.database)
         self.store = FolderStore(self.folder)
         self.watermark = open_watermark(DEFAULT_WATERMARK, key=b"m" * 32)
@@ -319,7 +325,9 @@ class Studio:
             source_sha256=source.sha256, target_sha256=target.sha256, **fields
         )
         desk = self.office.desk
-        return desk.start(desk.admit(request, self.office.measured(request)))
+        active = desk.start(desk.admit(request, self.office.measured(request)))
+        self.asked[active.document.request_id] = request
+        return active
 
     def draft(self, name: str = "persona2_0", mime: str = "image/webp", **changes: object) -> Draft:
         """A draft whose pixels are the target's own, under a warrant of its own."""
@@ -339,6 +347,13 @@ class Studio:
     def release(self, name: str = "persona2_0", mime: str = "image/webp") -> Released:
         """A released picture."""
         return release(self.draft(name, mime), press=self.press)
+
+    def redeliver(self, draft: Draft) -> Released:
+        """What asking again for a released draft gives."""
+        request = self.asked[draft.warrant.document.request_id]
+        row = self.registry.by_request(request.request_id)
+        assert row is not None
+        return redeliver(row, request, press=self.press, identity=MODEL_SHA256)
 
     def kept(self) -> list[Path]:
         """Every file of the store, whatever it is called."""

@@ -28,6 +28,7 @@ from provenance.media import decode
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 SCOPE = Scope(
+    adult=True,
     roles=("source_identity", "target_body", "bystander"),
     purposes=("personal",),
     territories=("DE",),

@@ -26,10 +26,12 @@ import pytest
 import generator
 import provenance
 from generator.errors import FaceError
-from generator.faces import Face
+from generator.faces import Face, IdThresholds
+from generator.measure import pack_template
 from generator.swap import swap
 from generator.swapper import Rendering, SwapperName, SwapTask, open_swapper
 from policies.canonical import canonical
+from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.keys import SigningKey
 from policies.warrant import WARRANT_SECONDS, WarrantInvalid, read_warrant
@@ -44,6 +46,9 @@ from provenance.watermark import Payload, issue_payload, list_watermarks, open_w
 
 SOURCE_BOX, TARGET_BOX = (100, 100, 300, 300), (50, 60, 250, 260)
 COSE = b"\x84\x6aSignature1" + bytes(64)
+
+
+MODEL_SHA256 = sha256_hex(b"identity model")  # as in tests/conftest.py
 
 
 @dataclass
@@ -74,12 +79,14 @@ class Site:
     def admit(self, source: Picture, target: Picture) -> Any:
         office = self.studio.office
         request = office.swap_request(
+            face=pack_template(self.face(SOURCE_BOX).id_vector),
             source_sha256=source.sha256,
             target_sha256=target.sha256,
             request_id=f"doors-{len(self.reached)}-{source.sha256[:8]}-{target.sha256[:8]}",
         )
         boxes = {"source_identity": SOURCE_BOX, "target_body": TARGET_BOX}
-        return office.desk.admit(request, office.measured(request, boxes=boxes))
+        measured = office.measured(request, boxes=boxes, models={"idnet": MODEL_SHA256})
+        return office.desk.admit(request, measured)
 
     def task(self, warrant: ActiveWarrant) -> SwapTask:
         return SwapTask(
@@ -124,7 +131,12 @@ def door_swap(site: Site, warrant: Any) -> object:
         shown = SOURCE_BOX if frame is site.source.frame else TARGET_BOX
         return [site.face(shown)]
 
-    analyser = SimpleNamespace(analyse=analyse, models={})
+    analyser = SimpleNamespace(
+        analyse=analyse,
+        models={"idnet": MODEL_SHA256},
+        id_model="idnet",
+        thresholds=IdThresholds(match=0.4, mismatch=0.5),
+    )
     rendering = Rendering(site.target.frame, np.zeros((512, 512), np.float32))
     swapper = SimpleNamespace(
         name="spy", version="1", models={}, render=site.note("swapper", rendering)
@@ -572,7 +584,9 @@ NO_DOORS: dict[str, str] = {
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
     "provenance.watermark.payload.require_payload": "the check of every embed",
     "provenance.signers.Signer.sign": "protocol; LocalSigner is a door",
-    "provenance.release.as_released": "names bytes that were released; makes and opens nothing",
+    "provenance.release.redeliver": "only bytes whose warrant, log entry and marks say released",
+    "generator.swap.require_untouched": "compares a rendering with its target; only raises",
+    "generator.swap.require_person": "compares a face with its consent; only raises",
 }
 
 

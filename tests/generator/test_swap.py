@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generator.errors import ManyFaces, NoFace
+from generator.errors import ManyFaces, NoFace, OtherPerson, SwapRefused
 from generator.faces import Face, FaceAnalyser, open_analyser
+from generator.measure import pack_template
 from generator.swap import pick_face, swap
 from generator.swapper import Rendering, SwapTask, UnnamedFace, open_swapper
-from policies.warrants import ActiveWarrant, WarrantInvalid
+from policies.warrant import WarrantInvalid
+from policies.warrants import ActiveWarrant
 from provenance.draft import Draft
-from provenance.media import Picture, decode, encode
+from provenance.media import Box, Picture, decode, encode
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +34,41 @@ def box_of(analyser: FaceAnalyser, picture: Picture, number: int = 0) -> tuple[i
 
 
 @pytest.fixture
-def permit(active_warrant, analyser: FaceAnalyser) -> Callable[..., ActiveWarrant]:
-    """A warrant whose boxes are where the analyser finds the faces."""
+def enrol(office, analyser: FaceAnalyser) -> Callable[..., str]:
+    """Consent of whoever is face `number` of a picture."""
 
-    def make(source: Picture, target: Picture, **boxes: tuple[int, ...]) -> ActiveWarrant:
-        found = {
-            "source_identity": box_of(analyser, source),
-            "target_body": box_of(analyser, target),
+    def make(picture: Picture, number: int = 0) -> str:
+        face = analyser.analyse(picture.frame)[number]
+        identity = analyser.models[analyser.id_model]
+        return office.enrol(face=pack_template(face.id_vector), model_sha256=identity)
+
+    return make
+
+
+@pytest.fixture
+def permit(office, enrol, analyser: FaceAnalyser) -> Callable[..., ActiveWarrant]:
+    """A warrant for the people shown, whose boxes are where the analyser finds the faces.
+
+    `people`: consents by role, where another person's is to be named.
+    """
+
+    def make(
+        source: Picture, target: Picture, people: dict[str, str] | None = None, **boxes: Box
+    ) -> ActiveWarrant:
+        shown = {"source_identity": source, "target_body": target}
+        consents = {role: enrol(picture) for role, picture in shown.items()} | (people or {})
+        request = office.request(
+            [(record_id, role) for role, record_id in consents.items()],
+            source_sha256=source.sha256,
+            target_sha256=target.sha256,
+        )
+        places = {role: box_of(analyser, picture) for role, picture in shown.items()} | boxes
+        facts = {
+            "models": {**analyser.models, **Spy.models},
+            "identity_model_sha256": analyser.models[analyser.id_model],
         }
-        models = {**analyser.models, **Spy.models}
-        return active_warrant(source.sha256, target.sha256, boxes=found | boxes, models=models)
+        measured = office.measured(request, boxes=places, **facts)
+        return office.desk.start(office.desk.admit(request, measured))
 
     return make
 
@@ -162,7 +189,7 @@ def test_face_nobody_consented_for_is_refused(picture, permit, analyser, spy) ->
     assert spy.tasks == []
 
 
-def test_named_bystander_is_let_stand_unchanged(picture, analyser, office) -> None:
+def test_named_bystander_is_let_stand_unchanged(picture, analyser, office, enrol) -> None:
     source = picture("persona1_0")
     couple = np.concatenate([picture("persona2_0").frame, picture("persona3_0").frame], axis=1)
     target = decode(encode(couple, "image/png"))
@@ -170,13 +197,18 @@ def test_named_bystander_is_let_stand_unchanged(picture, analyser, office) -> No
     left = min(boxes, key=lambda box: box[0])
     right = max(boxes, key=lambda box: box[0])
     roles = ("source_identity", "target_body", "bystander")
+    numbers = [boxes.index(left), boxes.index(right)]
+    shown = [(source, 0), *((target, number) for number in numbers)]
     request = office.request(
-        [(office.enrol(), role) for role in roles],
+        [(enrol(*face), role) for face, role in zip(shown, roles, strict=True)],
         source_sha256=source.sha256,
         target_sha256=target.sha256,
     )
     places = dict(zip(roles, (box_of(analyser, source), left, right), strict=True))
-    measured = office.measured(request, boxes=places, models=dict(analyser.models))
+    identity = analyser.models[analyser.id_model]
+    measured = office.measured(
+        request, boxes=places, models=dict(analyser.models), identity_model_sha256=identity
+    )
     warrant = office.desk.start(office.desk.admit(request, measured))
     geo = open_swapper("geo")
     draft = swap(source, target, warrant=warrant, analyser=analyser, swapper=geo)
@@ -210,6 +242,44 @@ def test_model_the_warrant_does_not_name_is_refused(picture, permit, analyser, s
             swap(source, target, warrant=permit(source, target), analyser=analyser, swapper=spy)
         assert caught.value.code == "WARRANT-OTHER-MODEL"
         assert not spy.tasks
+
+
+@pytest.mark.parametrize("role", ["source_identity", "target_body"])
+def test_measurement_that_was_made_up_swaps_nobody(
+    picture, permit, enrol, analyser, spy, role: str
+) -> None:
+    """A warrant issued on a forged 'match' names a consent whose person is not shown."""
+    source, target = picture("persona1_0"), picture("persona2_0")
+    warrant = permit(source, target, people={role: enrol(picture("persona4_0"))})
+    with pytest.raises(OtherPerson) as caught:
+        swap(source, target, warrant=warrant, analyser=analyser, swapper=spy)
+    assert caught.value.code == "OTHER-PERSON"
+    assert not spy.tasks
+
+
+def test_consent_without_its_template_swaps_nobody(picture, permit, office, analyser, spy) -> None:
+    source, target = picture("persona1_0"), picture("persona2_0")
+    warrant = permit(source, target)
+
+    record = warrant.document.people[0].record_id
+    with office.database.transaction() as connection:
+        connection.exec_driver_sql("delete from template where record_id = ?", (record,))
+    with pytest.raises(OtherPerson):
+        swap(source, target, warrant=warrant, analyser=analyser, swapper=spy)
+    assert not spy.tasks
+
+
+@pytest.mark.parametrize("fault", ["pixels", "size"])
+def test_swapper_that_breaks_its_word_is_refused(picture, permit, analyser, fault: str) -> None:
+    class Liar(Spy):
+        def render(self, task: SwapTask) -> Rendering:
+            frame, mask = 255 - task.target.frame, np.zeros(task.target.frame.shape[:2], np.float32)
+            return Rendering(frame if fault == "pixels" else frame[:-2], mask)
+
+    source, target = picture("persona1_0"), picture("persona2_0")
+    with pytest.raises(SwapRefused) as caught:
+        swap(source, target, warrant=permit(source, target), analyser=analyser, swapper=Liar())
+    assert caught.value.code == "SWAP-REFUSED"
 
 
 def test_role_without_exactly_one_person_is_refused(picture, permit, analyser) -> None:

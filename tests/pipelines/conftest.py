@@ -108,7 +108,7 @@ def _enrolled(tmp_path_factory: pytest.TempPathFactory) -> Home:
     with open_deployment(settings) as at:
         for person, role in (("persona1", "source_identity"), ("persona2", "target_body")):
             views = [(DEMO / f"{person}_{view}.webp").read_bytes() for view in (1, 2)]
-            scope = Scope((role,), ("personal",), ("DE",), rendered=True)
+            scope = Scope((role,), ("personal",), ("DE",), rendered=True, adult=True)
             ids.append(grant(views, scope, at=at).record_id)
     return Home(home, *ids)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ def grant_words(person: str, role: str, *more: str) -> list[str]:
 
 def test_a_whole_walk_from_init_to_a_withdrawn_consent(cli: Cli, tmp_path: Path) -> None:
     assert cli("init").code == 0
-    source = cli(*grant_words("persona1", "source_identity", "--yes", "--json"))
+    source = cli(*grant_words("persona1", "source_identity", "--adult", "--yes", "--json"))
     assert (source.code, source.json["status"]) == (0, "confirmed")
-    granted = cli(*grant_words("persona2", "target_body"), answers="y\ny\n")
+    granted = cli(*grant_words("persona2", "target_body"), answers="y\ny\ny\n")
     assert granted.code == 0
     assert "target_body" in granted.out
     assert "withdraw at any time" in " ".join(granted.err.split())
@@ -72,7 +73,7 @@ def test_a_whole_walk_from_init_to_a_withdrawn_consent(cli: Cli, tmp_path: Path)
     assert cli("verify", out, "--json").json["consent"] == "withdrawn"
 
 
-@pytest.mark.parametrize("answers", ["n\n", "y\nn\n"])
+@pytest.mark.parametrize("answers", ["n\n", "y\nn\n", "y\ny\nn\n"])
 def test_a_person_who_does_not_confirm_twice_is_not_enrolled(
     cli: Cli, tmp_path: Path, answers: str
 ) -> None:
@@ -94,21 +95,21 @@ def test_an_answer_that_never_comes_is_no_consent(cli: Cli) -> None:
 
 def test_granting_with_json_keeps_the_questions_out_of_the_document(cli: Cli, home: Any) -> None:
     words = grant_words("persona3", "bystander", "--json", "--days", "7", "--max-uses", "2")
-    ended = cli(*words, answers="y\ny\n")
+    ended = cli(*words, answers="y\ny\ny\n")
     assert ended.json["record"]["roles"] == ["bystander"]
     assert ended.json["record"]["max_uses"] == 2
     assert "7 days, at most 2 pictures" in ended.err
 
 
 def test_granting_says_where_the_persons_key_is(cli: Cli, home: Any) -> None:
-    ended = cli(*grant_words("persona3", "bystander", "--yes"))
+    ended = cli(*grant_words("persona3", "bystander", "--adult", "--yes"))
     record_id = ended.out.split()[1]
     assert (home.path / "subjects" / f"{record_id}.pem").stat().st_mode & 0o777 == 0o600
     assert str(home.path / "subjects") in ended.out.replace("\n", "")
 
 
 def test_two_people_in_one_enrolment_are_refused(cli: Cli, home: Any) -> None:
-    words = grant_words("persona3", "bystander", "--yes", "--json")
+    words = grant_words("persona3", "bystander", "--adult", "--yes", "--json")
     words.insert(3, str(DEMO / "persona4_1.webp"))
     ended = cli(*words)
     assert (ended.code, ended.json["error"]["code"]) == (4, "ENROLMENT-REFUSED")
@@ -124,6 +125,7 @@ def test_two_people_in_one_enrolment_are_refused(cli: Cli, home: Any) -> None:
         (["run"], "Missing option"),
         (["consent", "grant", "a.jpg"], "Missing option"),
         (["consent", "nope"], "No such command"),
+        (grant_words("persona1", "bystander", "--yes"), "--yes needs --adult"),
         (["init", "--force"], "No such option"),
         (grant_words("persona1", "king"), "'king' is not one of source_identity, target_body"),
         (grant_words("persona1", "bystander", "--purpose", "fun"), "'fun' is not one of film_vfx"),
@@ -168,7 +170,7 @@ def test_commands_that_need_a_home_name_what_is_missing(cli: Cli, tmp_path: Path
     out = ["--out", str(tmp_path / "out.webp")]
     nobody = ["--source-consent", UNKNOWN, "--target-consent", UNKNOWN]
     for words in (
-        grant_words("persona1", "bystander", "--yes"),
+        grant_words("persona1", "bystander", "--adult", "--yes"),
         ["consent", "withdraw", "anything"],
         ["consent", "show"],
         ["consent", "show", "anything"],
@@ -338,13 +340,16 @@ def test_scan_answers_for_every_file_and_never_says_real(cli: Cli, released_home
     assert all(outcome in ended.out for outcome in outcomes)
     assert ended.out.count("not_available") == 3
     assert " real" not in ended.out.lower()
-    assert cli("scan", "missing.webp", "--json").json["error"]["code"] == "FILE-UNREADABLE"
+    some = cli("scan", "missing.webp", files[0], "--json")
+    assert some.code == 4
+    assert [v["outcome"] for v in some.json] == ["not_applicable", "declared_synthetic"]
+    assert some.json[0]["reason"].startswith("FILE-UNREADABLE: ")
 
 
 def test_an_expired_certificate_stops_releases_but_no_withdrawal_and_no_verification(
     cli: Cli, released_home: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = grant_words("persona3", "bystander", "--yes", "--json", "--days", "800")
+    words = grant_words("persona3", "bystander", "--adult", "--yes", "--json", "--days", "800")
     record_id = cli(*words).json["record"]["record_id"]
     a_year_on = pipelines.deployment.system_clock() + 366 * 86_400
     for opener in (pipelines.deployment.open_deployment, open_records):
@@ -451,3 +456,34 @@ def test_json_is_ascii_so_that_hostile_text_stays_text(cli: Cli, home: Any) -> N
     assert ended.out.isascii()
     assert "\x1b" not in ended.out
     assert json.loads(ended.out)["error"]["code"] == "CONSENT-UNKNOWN"
+
+
+def test_a_broken_consent_is_listed_with_the_others(cli: Cli, home: Any) -> None:
+    connection = sqlite3.connect(home.path / "facewarrant.db")
+    connection.execute("drop trigger consent_event_delete")
+    connection.execute("delete from consent_event where seq = 1 and record_id = ?", (home.source,))
+    connection.commit()
+    connection.close()
+    listed = cli("consent", "show")
+    assert listed.code == 5
+    assert f"{home.source}  broken" in listed.out
+    assert f"{home.target}  confirmed" in listed.out
+    shown = cli("consent", "show", "--json")
+    assert shown.code == 5
+    [broken] = [row for row in shown.json if row["status"] == "broken"]
+    assert (broken["record_id"], bool(broken["reason"])) == (home.source, True)
+
+
+@pytest.mark.parametrize("out", ["new/out.png", "in.webp"])
+def test_an_output_that_does_not_fit_is_refused_and_leaves_nothing(
+    cli: Cli, home: Any, tmp_path: Path, out: str
+) -> None:
+    source = tmp_path / "in.webp"
+    source.write_bytes((DEMO / "persona1_0.webp").read_bytes())
+    before = home.log_size()
+    ended = cli(*home.run_words(tmp_path / out, source=str(source)), "--json")
+    assert (ended.code, ended.json["error"]["code"]) == (4, "MALFORMED")
+    assert "--out" in ended.json["error"]["mend"]
+    assert home.log_size() == before
+    assert not (tmp_path / "new").exists()
+    assert source.read_bytes() == (DEMO / "persona1_0.webp").read_bytes()

@@ -219,3 +219,23 @@ def test_a_swapper_nobody_registered_is_refused(home: Any) -> None:
     ):
         _ = at.swapper
     assert "geo" in refused.value.mend
+
+
+def test_an_empty_folder_is_closed_and_one_in_use_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    (home / "mine.txt").write_text("mine")
+    with pytest.raises(KeyFileRefused, match="open to others") as refused:
+        create(read_settings())
+    assert f"chmod 700 {home}" in refused.value.mend
+    assert [path.name for path in home.iterdir()] == ["mine.txt"]
+    (home / "mine.txt").unlink()
+    create(read_settings())
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_half_finished_home_is_said_with_the_way_out(fresh: Path) -> None:
+    (fresh / "pki" / "chain.pem").unlink()
+    with pytest.raises(KeyFileRefused, match=r"by half: chain\.pem missing") as refused:
+        create(read_settings())
+    assert "if it was never in use, remove" in refused.value.mend

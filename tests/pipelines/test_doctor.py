@@ -59,10 +59,11 @@ def test_without_a_home_everything_else_is_still_checked(tmp_path: Path) -> None
 
 def test_a_home_that_is_whole_holds(home: Any, quick: Callable[..., list[Finding]]) -> None:
     found = quick("_home")
-    assert [f.state for f in found] == ["holds"] * 3
+    assert [f.state for f in found] == ["holds"] * 4
     assert "keys private" in found[0].words
     assert "4 entries lead to its root" in found[1].words, "two consents, given and confirmed"
-    assert "good for" in found[2].words
+    assert "2 of 2 consents verified" in found[2].words
+    assert "good for" in found[3].words
 
 
 def test_an_exposed_key_fails(home: Any, quick: Callable[..., list[Finding]]) -> None:
@@ -181,3 +182,31 @@ def test_the_accelerator_is_described(quick: Callable[..., list[Finding]]) -> No
     assert finding.state == "holds"
     assert "CPU" in finding.words
     assert about("CPU", [finding]) is finding
+
+
+def break_consent(home: Any) -> None:
+    """Cut the last event of the source's consent off."""
+    connection = sqlite3.connect(home.path / "facewarrant.db")
+    connection.execute("drop trigger consent_event_delete")
+    connection.execute("delete from consent_event where seq = 1 and record_id = ?", (home.source,))
+    connection.commit()
+    connection.close()
+
+
+def test_a_broken_consent_fails_by_its_id(home: Any, quick: Callable[..., list[Finding]]) -> None:
+    break_consent(home)
+    [failed] = [f for f in quick("_home") if f.state == "fails"]
+    assert home.source in failed.words
+    assert failed.mend
+
+
+def test_a_home_open_to_others_fails(home: Any, quick: Callable[..., list[Finding]]) -> None:
+    home.path.chmod(0o750)
+    [failed] = [f for f in quick("_home") if f.state == "fails"]
+    assert failed.mend == f"chmod 700 {home.path}"
+
+
+def test_a_half_finished_home_is_said(home: Any, quick: Callable[..., list[Finding]]) -> None:
+    shutil.rmtree(home.path / "pki")
+    [failed] = quick("_home")
+    assert (failed.state, "set up by half" in failed.words) == ("fails", True)

@@ -140,3 +140,10 @@ def test_a_file_is_read_up_to_one_byte_over_the_cap(tmp_path: Path) -> None:
 
 def test_every_refusal_is_one_of_ours() -> None:
     assert issubclass(FileUnreadable, Error)
+
+
+def test_the_documented_job_file_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
+    spec = read_spec(page.split("```json\n")[1].split("```")[0].encode())
+    assert spec.request_id == "film-scene-12"
+    assert all(f"`{name}`" in page for name in type(spec).model_fields if name != "schema_")

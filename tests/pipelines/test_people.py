@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from provenance.errors import Unsupported
 from provenance.media import decode, encode
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
-SCOPE = Scope(("bystander",), ("research", "personal"), ("DE", "US-IL"), rendered=True)
+SCOPE = Scope(("bystander",), ("research", "personal"), ("DE", "US-IL"), rendered=True, adult=True)
 
 
 @pytest.fixture
@@ -34,7 +35,14 @@ def views(person: str) -> list[bytes]:
 
 def test_a_grant_is_signed_confirmed_and_says_what_was_agreed(at: Deployment) -> None:
     scope = Scope(
-        ("bystander",), ("research",), ("US-IL",), ("public",), days=3, max_uses=2, rendered=True
+        ("bystander",),
+        ("research",),
+        ("US-IL",),
+        ("public",),
+        days=3,
+        max_uses=2,
+        rendered=True,
+        adult=True,
     )
     record = grant(views("persona3"), scope, at=at)
     consent = at.consents.read(record.record_id)
@@ -73,7 +81,9 @@ def test_the_persons_key_is_theirs_alone(at: Deployment) -> None:
 
 
 def test_a_real_person_is_not_said_to_be_rendered(at: Deployment) -> None:
-    record = grant(views("persona3"), Scope(("bystander",), ("personal",), ("DE",)), at=at)
+    record = grant(
+        views("persona3"), Scope(("bystander",), ("personal",), ("DE",), adult=True), at=at
+    )
     assert record.subject.age_assurance.method == "self_declared"
 
 
@@ -107,14 +117,14 @@ def test_pictures_that_cannot_enrol_one_person_are_refused_and_keep_nothing(
 @pytest.mark.parametrize(
     "scope",
     [
-        Scope(("king",), ("personal",), ("DE",)),
-        Scope(("bystander",), ("fun",), ("DE",)),
-        Scope(("bystander",), ("personal",), ("Germany",)),
-        Scope(("bystander",), ("personal",), ("DE",), ("everyone",)),
-        Scope(("bystander",), ("personal",), ("DE",), days=0),
-        Scope(("bystander",), ("personal",), ("DE",), days=40_000),
-        Scope(("bystander",), ("personal",), ("DE",), max_uses=0),
-        Scope((), ("personal",), ("DE",)),
+        Scope(("king",), ("personal",), ("DE",), adult=True),
+        Scope(("bystander",), ("fun",), ("DE",), adult=True),
+        Scope(("bystander",), ("personal",), ("Germany",), adult=True),
+        Scope(("bystander",), ("personal",), ("DE",), ("everyone",), adult=True),
+        Scope(("bystander",), ("personal",), ("DE",), days=0, adult=True),
+        Scope(("bystander",), ("personal",), ("DE",), days=40_000, adult=True),
+        Scope(("bystander",), ("personal",), ("DE",), max_uses=0, adult=True),
+        Scope((), ("personal",), ("DE",), adult=True),
     ],
 )
 def test_a_scope_that_is_none_keeps_nothing(at: Deployment, scope: Scope) -> None:
@@ -129,6 +139,8 @@ def test_withdrawing_ends_a_consent_once(at: Deployment, home: Any) -> None:
     assert first.status == "withdrawn"
     events = at.consents.history(home.source)
     assert (events[-1].kind, events[-1].reason) == ("withdrawn", "no reason needed")
+    assert not (home.path / "subjects" / f"{home.source}.pem").exists()
+    assert (home.path / "subjects" / f"{home.target}.pem").exists()
     assert withdraw(home.source, at=at) == first
     assert at.consents.history(home.source) == events
 
@@ -151,3 +163,39 @@ def test_another_persons_key_withdraws_nothing(at: Deployment, home: Any) -> Non
 def test_an_unknown_consent_cannot_be_withdrawn(at: Deployment) -> None:
     with pytest.raises(ConsentUnknown):
         withdraw("../../keys/controller", at=at)
+
+
+def test_a_person_who_does_not_declare_to_be_adult_is_not_enrolled(at: Deployment) -> None:
+    before = at.consents.record_ids()
+    with pytest.raises(Malformed, match="18 or older") as refused:
+        grant(views("persona3"), replace(SCOPE, adult=False), at=at)
+    assert "--adult" in refused.value.mend
+    assert at.consents.record_ids() == before
+    assert "I am 18 or older" in NOTICE
+    assert not Scope(("bystander",), ("personal",), ("DE",)).adult, "nobody is adult unasked"
+
+
+def test_withdrawing_erases_the_template_and_an_old_release_says_so(released_home: Any) -> None:
+    with open_deployment(released_home.settings) as at:
+        consent = at.consents.read(released_home.source)
+        assert at.consents.template(consent.record)
+        withdraw(released_home.source, at=at)
+        with pytest.raises(ConsentBroken, match="template"):
+            at.consents.template(consent.record)
+        report = at.verifier.verify(released_home.released.read_bytes())
+    assert (report.verdict, report.consent) == ("authentic", "withdrawn")
+    assert consent.record.retention == "template: until withdrawal or expiry; record: 3 years after"
+
+
+def test_a_key_that_stays_is_told_and_removed_by_the_next_withdrawal(
+    at: Deployment, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stay(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as stuck:
+        stuck.setattr(Path, "unlink", stay)
+        with pytest.raises(KeyFileRefused, match="withdrawn, but"):
+            withdraw(home.source, at=at)
+    assert withdraw(home.source, at=at).status == "withdrawn"
+    assert not (home.path / "subjects" / f"{home.source}.pem").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ def test_a_refusal_is_3() -> None:
         ("rejected", ("REQUEST-ID-REUSED",), 3),
         ("rejected", ("CONSENT-CHANGED",), 3),
         ("rejected", ("CONSENT-BROKEN",), 4),
+        ("rejected", ("CLOCK-ROLLBACK",), 1),
+        ("rejected", ("STORE-UNAVAILABLE",), 1),
     ],
 )
 def test_every_outcome_has_its_exit_code(status: Any, codes: tuple[str, ...], code: int) -> None:
@@ -213,13 +216,15 @@ def test_a_verdict_shows_what_to_do_and_why(
 def test_confirming_asks_twice_and_shows_the_scope(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\n"))
-    terminal.confirm_twice("A notice.", Scope(("bystander",), ("research",), ("DE", "FR")))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\ny\n"))
+    scope = Scope(("bystander",), ("research",), ("DE", "FR"))
+    assert terminal.confirm_twice("A notice.", scope) == replace(scope, adult=True)
     told = capsys.readouterr()
     assert told.out.strip() == ""
     for words in ("A notice.", "bystander", "research", "DE, FR", "internal", "365 days"):
         assert words in told.err
-    assert told.err.count("[y/N]") == 2
+    assert told.err.count("[y/N]") == 3
+    assert "18 or older?" in told.err
 
 
 def test_json_printers_are_silent(capsys: pytest.CaptureFixture[str]) -> None:

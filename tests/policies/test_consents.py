@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from policies.canonical import parse
 from policies.consent import ConsentBroken, encode, make_event, sign
 from policies.consents import ConsentUnknown
-from policies.database import CONSENT_EVENT, Database
+from policies.database import CONSENT_EVENT, TEMPLATE, Database
 from policies.digest import sha256_hex
 from policies.errors import Malformed, StoreUnavailable
 from policies.keys import SigningKey
@@ -262,3 +262,26 @@ def test_a_database_that_is_gone_is_an_error_of_ours(office: Any) -> None:
 def test_no_name_or_address_is_in_a_record(office: Any) -> None:
     subject = parse(encode(office.record()[0]))["subject"]
     assert set(subject) == {"pid", "key", "age_assurance"}
+
+
+def test_withdrawal_erases_that_template_and_no_other(office: Any) -> None:
+    one, two = office.enrol(), office.enrol()
+    rows = sa.select(TEMPLATE)
+    with office.database.transaction() as connection:
+        before = {row.record_id: row for row in connection.execute(rows)}
+    office.withdraw(one)
+    with office.database.transaction() as connection:
+        kept = connection.execute(rows).all()
+    assert [row.record_id for row in kept] == [two]
+    held = b"".join(row.wrapped_key + row.ciphertext for row in kept)
+    assert before[one].wrapped_key not in held
+    assert before[one].ciphertext not in held
+    with pytest.raises(ConsentBroken, match="template"):
+        office.book.template(office.book.read(one).record)
+
+
+def test_a_withdrawal_that_fails_keeps_the_template(office: Any) -> None:
+    record_id = office.enrol()
+    with pytest.raises(ConsentBroken):
+        office.book.append(record_id, "withdrawn", keys={"subject": STRANGER})
+    assert office.book.template(office.book.read(record_id).record)

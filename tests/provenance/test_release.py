@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import provenance.release
 from policies.audit import ClockRollback, verify_entry
 from policies.database import RESERVATION, Database
+from policies.decide import Refused
 from policies.digest import sha256_hex
 from policies.errors import Malformed, StoreUnavailable
 from policies.warrant import WARRANT_SECONDS, WarrantInvalid
@@ -34,7 +35,7 @@ from provenance.fingerprints import fingerprint
 from provenance.labels import read_labels, write_xmp
 from provenance.manifest import LintFinding
 from provenance.media import decode, encode
-from provenance.release import Press, as_released, release
+from provenance.release import Press, release
 from provenance.watermark import Detection
 
 MIMES: tuple[Mime, ...] = ("image/jpeg", "image/png", "image/webp")
@@ -655,24 +656,59 @@ def test_database_gone_for_good_is_said_and_loses_nothing(studio: Any) -> None:
 
 def test_fault_after_the_commit_loses_nothing(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = studio.draft()
-    monkeypatch.setattr(provenance.release, "as_released", fail(MemoryError()))
+    monkeypatch.setattr(provenance.release, "_as_released", fail(MemoryError()))
     with pytest.raises(NotReleased, match="FAULT"):
         release(draft, press=studio.press)
     monkeypatch.undo()
     document = draft.warrant.document
     assert studio.office.desk.state(document.warrant_id) == "released"
-    row = studio.registry.by_request(document.request_id)
-    assert row is not None
-    out = as_released(row, studio.store.get(row.output_sha256))
-    assert studio.verifier.verify(out.data).verdict == "authentic"
+    assert studio.verifier.verify(studio.redeliver(draft).data).verdict == "authentic"
 
 
-def test_stored_bytes_that_differ_are_not_handed_out(studio: Any) -> None:
+def test_release_is_delivered_again_as_it_was(studio: Any) -> None:
     draft = studio.draft()
     out = release(draft, press=studio.press)
-    row = studio.registry.by_request(draft.warrant.document.request_id)
-    assert row is not None
-    assert as_released(row, out.data) == out
+    assert studio.redeliver(draft) == out
+
+
+def edit_row(studio: Any, column: str, value: object) -> None:
+    with studio.office.database.transaction() as connection:
+        connection.exec_driver_sql(f"update release set {column} = ?", (value,))  # noqa: S608
+
+
+def test_edited_register_hands_out_nothing_unmarked(studio: Any) -> None:
+    """The row is a pointer; an insider who turns it to raw pixels gets no delivery."""
+    draft = studio.draft()
+    release(draft, press=studio.press)
+    raw = studio.store.put(studio.picture("persona3_0").data)
+    edit_row(studio, "output_sha256", raw)
     with pytest.raises(NotReleased) as caught:
-        as_released(row, out.data + b"\0")
-    assert caught.value.code == "NOT-RELEASED"
+        studio.redeliver(draft)
+    assert "log" in caught.value.message
+
+
+def test_edited_mark_in_the_register_is_not_delivered(studio: Any) -> None:
+    draft = studio.draft()
+    release(draft, press=studio.press)
+    edit_row(studio, "mark_id", "0" * 12)
+    with pytest.raises(NotReleased):
+        studio.redeliver(draft)
+
+
+def test_broken_off_release_is_not_delivered_by_a_forged_row(studio: Any) -> None:
+    draft, other = studio.draft(), studio.draft("persona3_0")
+    release(other, press=studio.press)
+    edit_row(studio, "request_id", draft.warrant.document.request_id)
+    edit_row(studio, "warrant_id", draft.warrant.document.warrant_id)
+    with pytest.raises(WarrantInvalid) as caught:
+        studio.redeliver(draft)
+    assert caught.value.code == "WARRANT-SPENT"
+
+
+def test_withdrawn_release_is_not_delivered_again(studio: Any) -> None:
+    draft = studio.draft()
+    release(draft, press=studio.press)
+    studio.office.withdraw(draft.warrant.document.people[0].record_id)
+    with pytest.raises(Refused) as caught:
+        studio.redeliver(draft)
+    assert caught.value.decision.codes == ("CONSENT-STATUS",)

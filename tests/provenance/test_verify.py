@@ -19,6 +19,7 @@ import pytest
 from detector.scan import scan
 from policies.audit import AuditLog
 from policies.errors import Error, StoreUnavailable
+from provenance.c2pa import read_manifest
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
 from provenance.errors import (
@@ -496,7 +497,7 @@ def soft_binding(alg: str, value: bytes) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("own_mark", [False, True], ids=["no mark", "a mark of theirs"])
-def test_edit_of_a_release_by_another_tool_is_a_warning_not_tampering(
+def test_release_signed_anew_by_a_stranger_stays_ours(
     walls: Any,
     released: dict[str, Released],
     other_pki: Any,
@@ -507,12 +508,73 @@ def test_edit_of_a_release_by_another_tool_is_a_warning_not_tampering(
     marks = [soft_binding("com.example.mark.1", b"12345678")] if own_mark else []
     data = sign_elsewhere(other_pki, brighten(original), parent=original, assertions=marks)
     both = TrustAnchors((*other_pki.anchors.certificates, *walls.press.anchors.certificates))
-    report = dataclasses.replace(walls.verifier, anchors=both).verify(data)
-    assert (report.verdict, report.origin) == ("authentic", "other")
-    found = states(report.evidence)
-    assert found["watermark"] == {"warns"}
-    [line] = [line for line in report.evidence if line.subject == "watermark"]
-    assert released["image/jpeg"].mark_id in line.words
+    for anchors in (both, walls.press.anchors):  # whether the stranger is trusted or not
+        verifier = dataclasses.replace(walls.verifier, anchors=anchors)
+        report = verifier.verify(data)
+        assert (report.verdict, report.origin) == ("recovered", "facewarrant")
+        found = states(report.evidence)
+        assert (found["watermark"], found["likeness"]) == ({"warns"}, {"holds"})
+        [line] = [line for line in report.evidence if line.subject == "watermark"]
+        assert released["image/jpeg"].mark_id in line.words
+        assert scan(data, verifier=verifier).outcome == "declared_synthetic"
+    # Who cannot look the release up still sees that a mark of ours is there.
+    alone = dataclasses.replace(walls.verifier, anchors=both, archive=None)
+    assert scan(data, verifier=alone).outcome == "provenance_conflict"
+    stranger = dataclasses.replace(walls.verifier, anchors=TrustAnchors(()), archive=None)
+    assert scan(data, verifier=stranger).outcome == "provenance_conflict"
+
+
+def paste_face(frame: Any, other: Any) -> Any:
+    """The middle of another portrait over this one, in this one's colours."""
+    changed, h, w = frame.copy(), *frame.shape[:2]
+    part = (slice(h // 3, h * 2 // 3), slice(w // 3, w * 2 // 3))
+    there, here = other[part].astype(float), frame[part].astype(float)
+    there = (there - there.mean((0, 1))) / there.std((0, 1)) * here.std((0, 1))
+    changed[part] = np.clip(there + here.mean((0, 1)), 0, 255).astype(np.uint8)
+    return changed
+
+
+def write_across(frame: Any, _other: Any) -> Any:
+    changed = frame.copy()
+    where = (frame.shape[1] // 3, frame.shape[0] // 2)
+    return cv2.putText(changed, "I DID IT", where, cv2.FONT_HERSHEY_SIMPLEX, 1, (255,) * 3, 2)
+
+
+@pytest.mark.parametrize("edit", [paste_face, write_across])
+def test_edited_part_of_a_stripped_release_is_not_recovered(
+    walls: Any, released: dict[str, Released], edit: Callable[[Any, Any], Any]
+) -> None:
+    """A hash of the whole picture calls these alike; the comparison by blocks does not."""
+    frame = decode(released["image/jpeg"].data).frame
+    other = walls.picture("persona3_0").frame
+    found = refused(walls.verifier, jpeg(edit(frame, other), 85), Tampered)
+    assert (found["fingerprint"], found["likeness"]) == ({"holds"}, {"fails"})
+
+
+def test_register_row_that_the_log_does_not_know_is_no_release(studio: Any) -> None:
+    draft, other = studio.draft(), studio.release("persona3_0")
+    orphans: list[bytes] = []
+
+    class Keeping:
+        def put(self, data: bytes) -> str:
+            orphans.append(data)
+            return studio.store.put(data)
+
+        drop = studio.store.drop
+
+    class Gone:
+        def add(self, *_args: Any, **_options: Any) -> None:
+            raise StoreUnavailable("the database is gone")
+
+    press = dataclasses.replace(studio.press, store=Keeping(), registry=Gone())
+    with pytest.raises(Error):
+        release(draft, press=press)
+    mime = decode(orphans[-1]).mime
+    forged = read_manifest(orphans[-1], mime, anchors=studio.pki.anchors).manifest_id
+    run_sql(studio, "update release set manifest_id = ?", forged)
+    assert refused(studio.verifier, orphans[-1], NeverReleased)["release"] == {"fails"}
+    # The other one's row is lost by that, its log entry is not.
+    assert states(studio.verifier.verify(other.data).evidence)["release"] == {"warns"}
 
 
 def test_unknown_maker_of_an_input_does_not_make_ours_untrusted(

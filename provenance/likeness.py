@@ -1,0 +1,56 @@
+"""Where does a copy differ from the picture that was released?
+
+A perceptual hash says that two pictures are alike as wholes; it does not see a face that was pasted
+in (measured: 12 of 256 bits where 31 may differ). Here both are brought to one small size and a
+common brightness and contrast, and compared block by block: re-encoding spreads a little error
+everywhere, an edit puts much of it in one place. Survives what `fingerprints` survives, no crop.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from provenance.media import Frame, require_frame
+
+SIDE_PX: Final = 128
+"""Both are compared at this size: codec noise averages out, an eye stays visible."""
+BLOCK_PX: Final = 8
+MAX_BLOCK_DIFFERENCE: Final = 6.0
+"""Grey levels, mean over one block. Measured on 48 portraits: JPEG 30 at most 2.6, noise of sigma
+10 3.1, blur of sigma 2 3.5, half size 4.0; half a face pasted in, colours matched, at least 9.1, a
+whole one 27.7, words written across 36.7. Clipping brightness (+20 %) counts as an edit."""
+
+
+def worst_block(released: Frame, copy: Frame) -> float:
+    """Return the largest mean difference of any block, in grey levels 0..255; BGR uint8 (h, w, 3).
+
+    The copy is resized to the released picture first, and fitted to it in brightness and contrast
+    per channel (least squares over all pixels). Raises ShapeError.
+    """
+    require_frame(released)
+    require_frame(copy)
+    wanted, have = _shrink(released), _shrink(copy)
+    difference = np.abs(wanted - _fit(have, wanted)).mean(axis=2)
+    blocks = difference.reshape(SIDE_PX // BLOCK_PX, BLOCK_PX, SIDE_PX // BLOCK_PX, BLOCK_PX)
+    return float(blocks.mean(axis=(1, 3)).max())
+
+
+def _shrink(frame: Frame) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    small = cv2.resize(frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    # A half-pixel shift from resizing there and back must not count as a change.
+    return np.asarray(cv2.GaussianBlur(small.astype(np.float32), (0, 0), 1.0), np.float32)
+
+
+def _fit(
+    have: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    wanted: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Scale and shift every channel of `have` to lie nearest to `wanted`."""
+    means, targets = have.mean(axis=(0, 1)), wanted.mean(axis=(0, 1))
+    centred = have - means
+    spread = (centred**2).mean(axis=(0, 1))
+    gain = (centred * (wanted - targets)).mean(axis=(0, 1)) / np.maximum(spread, 1e-6)
+    return np.asarray(centred * gain + targets, np.float32)

@@ -1,0 +1,58 @@
+"""How a release and its consents stand today: read from the log and the book of consents.
+
+Every look verifies anew. A log entry counts only with its proof, a consent with its signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from policies.audit import AuditLog, LogTampered, verify_entry
+from policies.consent import ConsentBroken
+from policies.consents import ConsentBook, ConsentUnknown
+from policies.errors import BadSignature, Malformed
+from policies.keys import PublicKey
+from policies.merkle import ProofInvalid
+from provenance.evidence import Consent, State
+
+
+def is_logged(log: AuditLog, index: int, manifest_id: str, *, key: PublicKey) -> bool:
+    """Tell whether log entry `index` is proved to be the release of this manifest."""
+    try:
+        proof = log.prove(index)
+        verify_entry(proof, origin=log.origin, key=key)
+    except (LogTampered, ProofInvalid, BadSignature, Malformed):
+        return False
+    return (proof.entry["kind"], proof.entry.get("manifest")) == ("release", manifest_id)
+
+
+class ConsentToday(NamedTuple):
+    """One consent behind an output: how it stands, as a state of evidence and in words."""
+
+    consent: Consent
+    state: State
+    words: str
+
+
+_WORST_FIRST: tuple[Consent, ...] = ("broken", "withdrawn", "ended", "current")
+
+
+def consent_today(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday:
+    """Look up a manifest's consent entry (commitment, role) in the book, as it stands now."""
+    role = entry["role"]
+    try:
+        state = book.read(book.find(entry["commitment"])).state
+    except (ConsentUnknown, ConsentBroken, Malformed) as error:
+        return ConsentToday("broken", "fails", f"{role}: {error.message}")
+    since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if state.status == "confirmed":
+        return ConsentToday("current", "holds", f"{role}: consent given and confirmed {since}")
+    words = f"{role}: consent {state.status} {since}; authentic, but no longer consented"
+    return ConsentToday("withdrawn" if state.status == "withdrawn" else "ended", "warns", words)
+
+
+def worst_of(found: Sequence[ConsentToday]) -> Consent:
+    """Return how the consents of one output stand together: as badly as the worst of them."""
+    return next(c for c in _WORST_FIRST if any(one.consent == c for one in found))
