@@ -204,15 +204,23 @@ def show_outcome(outcome: Outcome, out: Path, *, json: bool) -> None:
         _out.print(f"  manifest {outcome.release.manifest_id}")
         _out.print(f"  mark {outcome.release.mark_id}, log entry {outcome.release.log_index}")
         return
-    _err.print(f"[red bold]{outcome.status}[/] {', '.join(outcome.codes)}")
-    if not outcome.findings:
+    findings = _telling(outcome.findings)
+    codes = dict.fromkeys(finding.code for finding in findings) or outcome.codes
+    _err.print(f"[red bold]{outcome.status}[/] {', '.join(codes)}")
+    if not findings:
         _err.print(_plain(outcome.message))
         _print_mend(outcome.mend)
-    for reason, people in _merged(outcome.findings).items():
+    for reason, people in _merged(findings).items():
         about, cites = ", ".join(people), ", ".join(reason.cites)
         _err.print(f"[bold]{reason.code}[/]  {_plain(about)}  {_plain(f'[{cites}]')}")
         _err.print(Padding(_plain(reason.explain), (0, 0, 0, 2)))
         _err.print(Padding(f"To mend: {_plain(reason.mend)}", (0, 0, 0, 2)))
+
+
+def _telling(reasons: Sequence[Reason]) -> list[Reason]:
+    """Leave out what follows from a consent that is missing or broken: it permits nothing."""
+    broken = {reason.subject for reason in reasons if reason.code == "CONSENT-BROKEN"}
+    return [r for r in reasons if r.code == "CONSENT-BROKEN" or r.subject not in broken]
 
 
 def _merged(reasons: Sequence[Reason]) -> dict[Reason, list[str]]:

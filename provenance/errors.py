@@ -48,6 +48,9 @@ class Truncated(MediaError):
 
     code = "MEDIA-TRUNCATED"
 
+    def __init__(self, message: str, *, mend: str = "get the file again, all of it") -> None:
+        super().__init__(message, mend=mend)
+
 
 class TooLarge(MediaError):
     """A cap on bytes, pixels, side, side ratio, inflation or metadata is exceeded."""

@@ -172,7 +172,10 @@ def _check_limits(container: Container, file_bytes: int, limits: Limits) -> None
     if short < limits.min_side_px:
         raise TooSmall(f"the picture is {size}, a side has at least {limits.min_side_px}")
     if long > limits.side_px or width * height > limits.pixels:
-        raise TooLarge(f"the picture is {size}, the caps are {limits.side_px} and {limits.pixels}")
+        raise TooLarge(
+            f"the picture is {size}; at most {limits.side_px} a side and {limits.pixels} in all",
+            mend="make the picture smaller",
+        )
     if long > short * limits.side_ratio:
         raise TooLarge(f"the picture is {size}, the sides differ more than {limits.side_ratio}:1")
     if container.animated:

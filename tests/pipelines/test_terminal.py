@@ -194,6 +194,23 @@ def test_people_with_the_same_reason_share_a_line(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_broken_consent_hides_what_only_follows_from_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    findings = (
+        reason("CONSENT-BROKEN", "source_identity 1"),
+        reason("LIMIT-EXHAUSTED", "source_identity 1"),
+        reason("PURPOSE", "target_body 2"),
+    )
+    codes = tuple(finding.code for finding in findings)
+    outcome = Outcome("r", "refused", codes=codes, findings=findings)
+    terminal.show_outcome(outcome, Path(), json=False)
+    told = capsys.readouterr().err
+    assert told.startswith("refused CONSENT-BROKEN, PURPOSE\n")
+    assert "LIMIT-EXHAUSTED" not in told
+    assert outcome.as_json()["codes"] == list(codes)  # the machine's list stays whole
+
+
 def test_a_rejection_without_a_mend_promises_none(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.show_outcome(
         Outcome("r", "rejected", codes=("X",), message="broken"), Path(), json=False
