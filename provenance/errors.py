@@ -106,12 +106,6 @@ class AlreadyMarked(MarkError):
     code = "ALREADY-MARKED"
 
 
-class MarkUnreadable(MarkError):
-    """A mark is there but its id cannot be read, or the id read is not the one embedded."""
-
-    code = "MARK-UNREADABLE"
-
-
 class MarkKeyRefused(MarkError):
     """The watermark key is not 32 bytes of key material."""
 

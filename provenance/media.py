@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
+from policies.digest import sha256_hex
 from provenance.containers import Container, Mime, open_container, read_exif_tag
-from provenance.digest import sha256_hex
 from provenance.errors import (
     Animated,
     Empty,

@@ -40,9 +40,6 @@ UNTRUSTED = "signingCredential.untrusted"
 TRUSTED = "signingCredential.trusted"
 """The signer of the active manifest leads to one of our anchors."""
 
-PIXELS_CHANGED = "assertion.dataHash.mismatch"
-"""The bytes of the picture are not those that were signed."""
-
 
 @dataclass(frozen=True, slots=True)
 class IngredientFailure:
@@ -80,15 +77,6 @@ class ManifestReading:
     actions: tuple[str, ...] = ()
     findings: tuple[LintFinding, ...] = ()
     detail: str = ""
-
-    @property
-    def only_pixels_changed(self) -> bool:
-        """True when the signature holds and nothing but the picture's bytes differs.
-
-        That is how a recovered store looks beside stripped pixels, and equally a store laid beside
-        a foreign picture: a perceptual comparison has to decide.
-        """
-        return PIXELS_CHANGED in self.failures and set(self.failures) <= {PIXELS_CHANGED, UNTRUSTED}
 
     @property
     def signer_trusted(self) -> bool:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from policies.audit import Receipt
+from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.request import Request
 from policies.warrant import Warrant, verify_issuer
@@ -22,7 +23,6 @@ from provenance.assertions import LogPosition
 from provenance.c2pa import Signed, read_manifest, sign_manifest
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
-from provenance.digest import sha256_hex
 from provenance.draft import Draft, require_draft
 from provenance.errors import NotReleased
 from provenance.fingerprints import Fingerprint, fingerprint

@@ -18,7 +18,6 @@ import numpy as np
 from policies.errors import Malformed
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
-from provenance.errors import MarkUnreadable
 from provenance.watermark.coding import Bits
 
 ID_BYTES: Final = 6
@@ -67,12 +66,6 @@ class Detection:
     p_value: float
     statistic: float
     searched: int
-
-    def require_id(self) -> str:
-        """Return the id; raises `MarkUnreadable` where the mark is present but damaged."""
-        if self.mark_id is None:
-            raise MarkUnreadable("a mark is present but its id cannot be read")
-        return self.mark_id
 
 
 def issue_payload(warrant: ActiveWarrant, *, rng: Callable[[int], bytes]) -> Payload:

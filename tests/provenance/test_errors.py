@@ -25,7 +25,6 @@ CODES = {
     "MarkError": "MARK",
     "NotMarkable": "NOT-MARKABLE",
     "AlreadyMarked": "ALREADY-MARKED",
-    "MarkUnreadable": "MARK-UNREADABLE",
     "MarkKeyRefused": "MARK-KEY-REFUSED",
     "UnknownWatermark": "UNKNOWN-WATERMARK",
     "VerificationError": "VERIFICATION",
@@ -59,7 +58,7 @@ def test_no_two_errors_share_a_code() -> None:
     ("branch", "names"),
     [
         (MediaError, ("Unsupported", "Truncated", "TooLarge", "Undecodable", "Transparent")),
-        (MarkError, ("NotMarkable", "AlreadyMarked", "MarkUnreadable")),
+        (MarkError, ("NotMarkable", "AlreadyMarked")),
         (VerificationError, ("Tampered", "Untrusted", "Unmarked", "Unreadable")),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provenance.reading import PIXELS_CHANGED, UNTRUSTED, ManifestReading, judge
+from provenance.reading import UNTRUSTED, ManifestReading, judge
 
 Json = dict[str, Any]
 ID = "urn:c2pa:00000000-0000-4000-8000-000000000000"
@@ -90,20 +90,6 @@ def test_untrusted_ingredient_is_no_failure() -> None:
 
 def test_own_failure_outweighs_that_of_an_ingredient() -> None:
     assert read("Trusted", "bad", ingredients=(INGREDIENTS["own"],)).verdict == "invalid"
-
-
-@pytest.mark.parametrize(
-    ("failures", "only"),
-    [
-        ((PIXELS_CHANGED,), True),
-        ((PIXELS_CHANGED, UNTRUSTED), True),
-        ((PIXELS_CHANGED, "claimSignature.mismatch"), False),
-        ((UNTRUSTED,), False),
-        ((), False),
-    ],
-)
-def test_only_pixels_changed(failures: tuple[str, ...], only: bool) -> None:
-    assert read("Invalid", *failures).only_pixels_changed is only
 
 
 def test_signer_is_trusted_only_by_word_and_without_objection() -> None:

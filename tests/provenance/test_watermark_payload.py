@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from policies.errors import Malformed
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant
-from provenance.errors import MarkKeyRefused, MarkUnreadable, UnknownWatermark
+from provenance.errors import MarkKeyRefused, UnknownWatermark
 from provenance.watermark import (
     DEFAULT_WATERMARK,
-    Detection,
     Payload,
     issue_payload,
     list_watermarks,
@@ -119,13 +118,6 @@ def test_random_bits_pass_about_once_in_a_million() -> None:
     rng = np.random.default_rng(4)
     found = [unpack_bits(b, key=KEY) for b in rng.integers(0, 2, (5000, 68)).astype(np.uint8)]
     assert sum(one is not None for one in found) == 0
-
-
-def test_an_unreadable_detection_gives_no_id() -> None:
-    with pytest.raises(MarkUnreadable) as caught:
-        Detection(None, None, "present_unreadable", 1e-9, 9.0, 16384).require_id()
-    assert caught.value.code == "MARK-UNREADABLE"
-    assert Detection("0123456789ab", 1, "read", 1e-9, 9.0, 16384).require_id() == "0123456789ab"
 
 
 def test_watermarks_open_by_name() -> None:
