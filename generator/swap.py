@@ -11,7 +11,6 @@ The result is a Draft, which only `provenance.release` can turn into a file.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from generator.errors import ManyFaces, NoFace, OtherPerson, SwapRefused
 from generator.faces import Face, FaceAnalyser
@@ -27,9 +26,8 @@ from generator.swapper import (
     overlap,
 )
 from policies.terms import PersonRole
-from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
-from provenance.draft import Draft, Maker
+from provenance.draft import Draft, Maker, require_models
 from provenance.media import Box, Picture, require_picture
 
 
@@ -72,16 +70,6 @@ def swap(
         faces=tuple(_whole_box(face) for face in found),
         maker=Maker(swapper.name, swapper.version, models),
     )
-
-
-def require_models(models: Mapping[str, str], warrant: ActiveWarrant) -> None:
-    """Raise WarrantInvalid unless the warrant names every model, with the digest it has now."""
-    for name, sha256 in models.items():
-        if warrant.document.models.get(name) != sha256:
-            raise WarrantInvalid(
-                f"the warrant was not issued for the model {name} as it is",
-                code="WARRANT-OTHER-MODEL",
-            )
 
 
 def pick_face(faces: list[Face], warrant: ActiveWarrant, role: PersonRole) -> Face:

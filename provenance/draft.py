@@ -28,8 +28,8 @@ class Draft:
     """A swapped frame (BGR uint8, h x w x 3, read-only) with the inputs it was made from.
 
     `faces`: boxes of every face, so that a label can keep off them. Raises WarrantInvalid unless
-    the warrant is active and names both inputs, MediaError for an input that `decode` did not make,
-    and ShapeError when the frame does not have the target's size.
+    the warrant is active and names both inputs and every model, MediaError for an input that
+    `decode` did not make, and ShapeError when the frame does not have the target's size.
     """
 
     __slots__ = ("faces", "frame", "maker", "source", "target", "warrant")
@@ -54,6 +54,7 @@ class Draft:
         for picture in (source, target):
             require_picture(picture)
         active.require(source_sha256=source.sha256, target_sha256=target.sha256)
+        require_models(maker.models, active)
         require_frame(frame)
         if frame.shape != target.frame.shape:
             raise ShapeError(actual=frame.shape, expected=f"{target.frame.shape}")
@@ -89,3 +90,13 @@ def require_draft(value: object) -> Draft:
     if type(value) is not Draft or not whole:
         raise WarrantInvalid("only a draft can be released", code="WARRANT-REQUIRED")
     return value
+
+
+def require_models(models: Mapping[str, str], warrant: ActiveWarrant) -> None:
+    """Raise WarrantInvalid unless the warrant names every model, with the digest it has now."""
+    for name, sha256 in models.items():
+        if warrant.document.models.get(name) != sha256:
+            raise WarrantInvalid(
+                f"the warrant was not issued for the model {name} as it is",
+                code="WARRANT-OTHER-MODEL",
+            )

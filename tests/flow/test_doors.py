@@ -575,7 +575,7 @@ GUARDED = re.compile(r"\b(ActiveWarrant|Draft|Payload|Signed|Released|Rendering|
 
 NO_DOORS: dict[str, str] = {
     "generator.swap.pick_face": "reads face boxes out of a warrant; makes nothing",
-    "generator.swap.require_models": "compares the digests of models; only raises",
+    "provenance.draft.require_models": "compares the digests of models; only raises",
     "generator.swap.require_named": "reads face boxes out of a warrant; only raises",
     "generator.swapper.named_boxes": "reads face boxes out of a warrant",
     "generator.swapper.require_task": "the check of every render; only returns what is permitted",

@@ -110,3 +110,10 @@ def test_draft_without_fields_or_of_a_subclass_counts_as_none(studio: Any) -> No
             require_draft(value)
         assert caught.value.code == "WARRANT-REQUIRED"
     assert require_draft(draft) is draft
+
+
+def test_model_the_warrant_does_not_name_makes_no_draft(studio: Any) -> None:
+    for models in ({"evil": "0" * 64}, {"idnet": "0" * 64}):
+        with pytest.raises(WarrantInvalid) as caught:
+            studio.draft(maker=Maker("geo", "1", models))
+        assert caught.value.code == "WARRANT-OTHER-MODEL"
