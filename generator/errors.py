@@ -84,3 +84,21 @@ class RegistryUnavailable(FaceError):
     """The do-not-swap registry cannot be searched, or not with this net's vectors."""
 
     code: ClassVar[str] = "REGISTRY-UNAVAILABLE"
+
+
+class GatesMissing(FaceError):
+    """Something was asked for without the gates on age, nudity and opt-outs."""
+
+    code: ClassVar[str] = "GATES-REQUIRED"
+
+
+class OptedOut(SwapRefused):
+    """A face may be of somebody who asked never to be swapped."""
+
+    code: ClassVar[str] = "OPTED-OUT"
+
+
+class OutputRefused(SwapRefused):
+    """What was made must not leave: it looks like nudity, or could not be looked at."""
+
+    code: ClassVar[str] = "OUTPUT-NUDITY"

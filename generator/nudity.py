@@ -1,8 +1,9 @@
 """Does a picture look like nudity? A measured score over several views of it, never a decision.
 
 Gives facts for the rule that nothing sexual passes: the class sums "Porn" and "Hentai" of one net,
-looked at whole, smoothed, mirrored and in overlapping windows, worst view counts. "Drawing" and
-"Sexy" are not used: the net calls photographs drawings. Refused by raising: frames that are no
+looked at whole, averaged, mirrored and in overlapping windows, worst view counts. "Drawing" and
+"Sexy" are not used: the net calls photographs drawings. Averaged views are sharpened again: the net
+was made on small sharp pictures and takes softness for skin. Refused by raising: frames that are no
 pictures, cards with laxer limits than measured, and a net that answers with anything but
 probabilities. Whoever cannot measure must deny; there is no gate here that says "clear" without
 having looked, and no setting that turns one off. The recall is unknown (see the card).
@@ -43,6 +44,13 @@ WINDOW = 0.75
 # never more than eight, so that a ribbon costs no more than a picture.
 ELONGATED = 1.5
 MAX_ALONG = 8
+
+# Unsharp masking of the averaged views: what a blur of one pixel takes away is added once more.
+# Measured: of 23 half-body frames of clothed people 9 are not clear without it, 4 at half of it, 3
+# at once and 2 at one and a half times; of 48 crops of bare neck and chin alone 42, 44, 43 and 43
+# are not clear, so what reacts to skin stays.
+SHARPEN_PX = 1.0
+SHARPEN_BY = 1.0
 
 # How far a sum of five float32 probabilities may lie from one.
 _SUM_SLACK = 1e-3
@@ -155,17 +163,17 @@ def views_of(frame: Frame, side_px: int) -> Iterator[tuple[str, Frame]]:
     perturbation made for one view meets others.
     """
     yield "whole", frame
-    smooth = shrink(frame, side_px)
-    yield "smooth", smooth
-    yield "mirror", smooth[:, ::-1]
+    even = average(frame, side_px)
+    yield "even", even
+    yield "mirror", even[:, ::-1]
     height, width = frame.shape[:2]
     tall, wide = round(height * WINDOW), round(width * WINDOW)
     for name, (x, y) in _PLACES.items():
         top, left = round((height - tall) * y), round((width - wide) * x)
-        yield name, shrink(frame[top : top + tall, left : left + wide], side_px)
+        yield name, average(frame[top : top + tall, left : left + wide], side_px)
     for index, (start, stop) in enumerate(spans_along(max(height, width), min(height, width))):
         part = frame[start:stop] if height > width else frame[:, start:stop]
-        yield f"part {index + 1}", shrink(part, side_px)
+        yield f"part {index + 1}", average(part, side_px)
 
 
 _PLACES = {
@@ -189,16 +197,14 @@ def spans_along(long_px: int, short_px: int) -> list[tuple[int, int]]:
     return [(round(i * step), round((i + 2) * step)) for i in range(count)]
 
 
-def shrink(frame: Frame, side_px: int) -> Frame:
-    """Return a frame averaged down by the largest whole factor that leaves side_px per side."""
-    height, width = frame.shape[:2]
-    rows, columns = (max(1, length // side_px) for length in (height, width))
-    if rows == columns == 1:
-        return frame
-    new_h, new_w = height // rows, width // columns
-    whole = frame[: new_h * rows, : new_w * columns]
-    small = cv2.resize(whole, (new_w, new_h), interpolation=cv2.INTER_AREA)
-    return small.astype(np.uint8, copy=False)
+def average(frame: Frame, side_px: int) -> Frame:
+    """Return a frame of at most side_px per side, made of area means and sharpened again."""
+    height, width = (min(length, side_px) for length in frame.shape[:2])
+    # At its own size, the resize is a copy.
+    means = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(means, (0, 0), SHARPEN_PX)
+    sharp = cv2.addWeighted(means, 1 + SHARPEN_BY, soft, -SHARPEN_BY, 0)
+    return sharp.astype(np.uint8, copy=False)
 
 
 def _is_distribution(values: FloatArray) -> bool:

@@ -1,21 +1,34 @@
-"""The door to every swap: no warrant, no swap; no consent for a face, no swap.
+"""The door to every swap: no warrant, no gates, no swap; no consent for a face, no swap.
 
 `swap` demands an active warrant that names both pictures by digest, finds every face in both, and
 lets exactly one face of the target be changed: the one that the warrant names as `target_body`.
-Refused: a missing or wrong warrant, or a model it was not issued for (WarrantInvalid); a named face
-that is not there (NoFace), there twice (ManyFaces) or somebody else's (OtherPerson); and any face
-in the target that the warrant does not name (UnnamedFace).
+Faces that the warrant lists as `blurred` are made unrecognisable; any other face refuses the swap.
+Refused: a missing or wrong warrant, or a model it was not issued for (WarrantInvalid); missing
+gates (GatesMissing); a named face that is not there (NoFace), there twice (ManyFaces), somebody
+else's (OtherPerson) or of somebody who opted out since (OptedOut); a face in the target that the
+warrant does not name (UnnamedFace); and a result that looks like nudity (OutputRefused).
 The result is a Draft, which only `provenance.release` can turn into a file.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from generator.errors import ManyFaces, NoFace, OtherPerson, SwapRefused
-from generator.faces import Face, FaceAnalyser
+from generator.anonymise import blur_faces
+from generator.errors import (
+    ManyFaces,
+    NoFace,
+    OptedOut,
+    OtherPerson,
+    OutputRefused,
+    RegistryUnavailable,
+    SwapRefused,
+)
+from generator.faces import Face, FaceAnalyser, FaceBox, Frame
+from generator.gates import Gates, require_gates
 from generator.matching import match
-from generator.measure import open_template
+from generator.measure import open_template, unmeasured_boxes
 from generator.swapper import (
     SAME_FACE_IOU,
     Rendering,
@@ -38,36 +51,44 @@ def swap(
     warrant: ActiveWarrant,
     analyser: FaceAnalyser,
     swapper: Swapper,
+    gates: Gates,
 ) -> Draft:
     """Put the source's face onto the target's body and return the unreleased result.
 
-    Every pixel outside the swapper's mask is the target's. Raises WarrantInvalid, NoFace,
-    ManyFaces, UnnamedFace, OtherPerson, and SwapRefused where the faces are beyond the swapper's
-    range.
+    Every pixel outside the swapper's mask and the heads that are blurred is the target's. Raises
+    WarrantInvalid, GatesMissing, NoFace, ManyFaces, UnnamedFace, OtherPerson, OptedOut,
+    RegistryUnavailable, OutputRefused, and SwapRefused where the faces are beyond the swapper's
+    range or a face to be blurred lies over a named one.
     """
     active = require_active(warrant)
+    require_gates(gates)
     for picture in (source, target):
         require_picture(picture)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256)
     models = {**analyser.models, **swapper.models}
-    require_models(models, active)
+    require_models({**models, **gates.models}, active)
     source_face = pick_face(analyser.analyse(source.frame), active, "source_identity")
     found = analyser.analyse(target.frame)
     target_face = pick_face(found, active, "target_body")
-    require_named(found, active)
+    boxes = [face.box for face in found] + list(unmeasured_boxes(target.frame, found, analyser))
+    require_named(boxes, active)
+    require_apart(active)
     require_person(source_face, "source_identity", active, analyser)
     require_person(target_face, "target_body", active, analyser)
+    require_not_opted_out((source_face, target_face), gates, analyser)
     task = SwapTask(
         active, source=source, target=target, source_face=source_face, target_face=target_face
     )
     rendering = swapper.render(task)
     require_untouched(rendering, target)
+    frame = blur_faces(rendering.frame, active.document.blurred)
+    require_clear_output(frame, gates)
     return Draft(
-        rendering.frame,
+        frame,
         warrant=active,
         source=source,
         target=target,
-        faces=tuple(_whole_box(face) for face in found),
+        faces=tuple(_whole_box(box) for box in boxes),
         maker=Maker(swapper.name, swapper.version, models),
     )
 
@@ -88,6 +109,33 @@ def pick_face(faces: list[Face], warrant: ActiveWarrant, role: PersonRole) -> Fa
     return matches[0]
 
 
+def require_named(boxes: Sequence[FaceBox], warrant: ActiveWarrant) -> None:
+    """Raise UnnamedFace unless every face box in the target has a box of its own in the warrant.
+
+    Either that of a named person or one that is to be blurred.
+    """
+    free = [*named_boxes(warrant, "target_body", "bystander"), *warrant.document.blurred]
+    for face in boxes:
+        shares = [overlap(face, box) for box in free]
+        if not shares or max(shares) < SAME_FACE_IOU:
+            raise UnnamedFace(
+                "a face in the target picture is not named in the warrant",
+                mend="name every person in the picture, each with their own consent, or ask for "
+                "the others to be blurred",
+            )
+        del free[shares.index(max(shares))]
+
+
+def require_apart(warrant: ActiveWarrant) -> None:
+    """Raise SwapRefused when a face to be blurred lies over a face that is to be shown."""
+    named = named_boxes(warrant, "target_body", "bystander")
+    if any(overlap(box, own) > 0 for box in warrant.document.blurred for own in named):
+        raise SwapRefused(
+            "a face to be blurred lies over the face of a person who is named",
+            mend="use a picture in which the faces are apart, or name everybody in it",
+        )
+
+
 def require_person(
     face: Face, role: PersonRole, warrant: ActiveWarrant, analyser: FaceAnalyser
 ) -> None:
@@ -104,6 +152,21 @@ def require_person(
         )
 
 
+def require_not_opted_out(faces: Sequence[Face], gates: Gates, analyser: FaceAnalyser) -> None:
+    """Raise OptedOut unless nobody who opted out looks like these faces, as the book stands now.
+
+    Raises RegistryUnavailable where the book cannot be asked. How near somebody is stays unsaid.
+    """
+    answers = {gates.ask_registry(face.id_vector, analyser=analyser) for face in faces}
+    if "unavailable" in answers:
+        raise RegistryUnavailable(
+            "the list of people who must not be swapped cannot be asked",
+            mend="see 'facewarrant doctor'; nothing is swapped until it can be asked",
+        )
+    if answers != {"clear"}:
+        raise OptedOut("a face may be of somebody who asked never to be swapped")
+
+
 def require_untouched(rendering: Rendering, target: Picture) -> None:
     """Raise SwapRefused when a swapper changed a pixel where its mask is 0."""
     outside = rendering.mask == 0
@@ -113,19 +176,18 @@ def require_untouched(rendering: Rendering, target: Picture) -> None:
         raise SwapRefused("the swapper changed pixels outside its mask")
 
 
-def require_named(faces: list[Face], warrant: ActiveWarrant) -> None:
-    """Raise UnnamedFace unless every face in the target lies in a box of its own."""
-    free = named_boxes(warrant, "target_body", "bystander")
-    for face in faces:
-        shares = [overlap(face.box, box) for box in free]
-        if not shares or max(shares) < SAME_FACE_IOU:
-            raise UnnamedFace(
-                "a face in the target picture is not named in the warrant",
-                mend="name every person in the picture, each with their own consent",
-            )
-        del free[shares.index(max(shares))]
+def require_clear_output(frame: Frame, gates: Gates) -> None:
+    """Raise OutputRefused unless the nudity gate looked at what was made and found it clear."""
+    look = gates.look_nudity(frame)
+    if look != "clear":
+        raise OutputRefused(
+            "the result could not be looked at for nudity"
+            if look == "unavailable"
+            else "the result looks like nudity, or may",
+            mend="nothing was released; use other pictures",
+        )
 
 
-def _whole_box(face: Face) -> Box:
-    x0, y0, x1, y1 = face.box
+def _whole_box(box: FaceBox) -> Box:
+    x0, y0, x1, y1 = box
     return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)

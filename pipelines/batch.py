@@ -68,13 +68,14 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
         desk.precheck(request, identity_model_sha256=identity)
     with step("decode pictures"):
         source, target = decode(job.source), decode(job.target)
-    with step("measure faces"):
+    with step("measure faces, age, nudity, opt-outs"):
         measured = measure(
             request,
             source,
             target,
             book=at.consents,
             analyser=analyser,
+            gates=at.gates,
             swapper_models=at.swapper.models,
         )
     with step("decide, issue warrant"):
@@ -82,7 +83,14 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
     try:
         active = desk.start(warrant)
         with step("swap"):
-            draft = swap(source, target, warrant=active, analyser=analyser, swapper=at.swapper)
+            draft = swap(
+                source,
+                target,
+                warrant=active,
+                analyser=analyser,
+                swapper=at.swapper,
+                gates=at.gates,
+            )
         with step("mark, label, sign, read back, log"):
             return release(draft, press=at.press)
     except BaseException as error:

@@ -8,18 +8,25 @@ work are inside the commands, so that `--help` and `doctor` run on a machine whe
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from pipelines import terminal
+from pipelines.audit_commands import audit_app
+from pipelines.consent_commands import consent_app
+from pipelines.database_commands import database_app
+from pipelines.house_commands import policy_app
+from pipelines.key_commands import keys_app
 from pipelines.law_commands import law_app
+from pipelines.optout_commands import optout_app
+from pipelines.options import PURPOSES, Files, Json, Territories, check_each, one_of
+from pipelines.retention_commands import retention_app
 from pipelines.settings import read_settings
+from pipelines.subject_commands import subject_app
 from policies.errors import Error
-from policies.terms import Audience, PersonRole, Purpose, Territory
+from policies.terms import Audience, Category, PersonRole
 
 app = typer.Typer(
     name="facewarrant",
@@ -31,62 +38,18 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 fault; 2 wrong use; 3 refused; 4 input cannot be used; "
     "5 evidence does not hold; 6 authentic, but consent has ended.",
 )
-consent_app = typer.Typer(help="Grant, withdraw and show consents.", no_args_is_help=True)
-app.add_typer(consent_app, name="consent")
-app.add_typer(law_app, name="law")
-
-
-def _one_of(choices: object) -> str:
-    return ", ".join(get_args(choices))
-
-
-def _each(kind: Any) -> Callable[[list[str] | None], list[str] | None]:
-    """Return a check that every value of an option is one of `kind`, before any work is done."""
-    adapter: TypeAdapter[object] = TypeAdapter(kind)
-    words = get_origin(kind) is Literal
-    expected = f"one of {_one_of(kind)}" if words else "an ISO 3166 code such as DE or US-IL"
-
-    def check(values: list[str] | None) -> list[str] | None:
-        for value in values or ():
-            try:
-                adapter.validate_python(value)
-            except ValidationError as error:
-                raise typer.BadParameter(f"{value!r} is not {expected}.") from error
-        return values
-
-    return check
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Roles = Annotated[
-    list[str],
-    typer.Option(
-        metavar="<word>",
-        callback=_each(PersonRole),
-        help=f"Role in a swap: {_one_of(PersonRole)}.",
-    ),
-]
-Purposes = Annotated[
-    list[str],
-    typer.Option(
-        metavar="<word>", callback=_each(Purpose), help=f"What it may be for: {_one_of(Purpose)}."
-    ),
-]
-Territories = Annotated[
-    list[str],
-    typer.Option(
-        metavar="<code>",
-        callback=_each(Territory),
-        help="Where it may be shown: ISO 3166 code, e.g. DE or US-IL.",
-    ),
-]
-Audiences = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="<word>", callback=_each(Audience), help=f"Who may see it: {_one_of(Audience)}."
-    ),
-]
-Files = Annotated[list[Path], typer.Argument(help="Picture files (JPEG, PNG or WebP).")]
+for _name, _commands in (
+    ("audit", audit_app),
+    ("consent", consent_app),
+    ("database", database_app),
+    ("keys", keys_app),
+    ("law", law_app),
+    ("optout", optout_app),
+    ("policy", policy_app),
+    ("retention", retention_app),
+    ("subject", subject_app),
+):
+    app.add_typer(_commands, name=_name)
 
 
 @app.command()
@@ -102,94 +65,6 @@ def init(json: Json = False) -> None:
     terminal.show_init(settings, json=json)
 
 
-@consent_app.command("grant")
-def consent_grant(
-    pictures: Files,
-    role: Roles,
-    purpose: Purposes,
-    territory: Territories,
-    audience: Audiences = None,
-    days: Annotated[int, typer.Option(min=1, max=3653, help="Valid for so many days.")] = 365,
-    max_uses: Annotated[int, typer.Option(min=1, max=10_000, help="Swaps permitted.")] = 100,
-    rendered: Annotated[
-        bool, typer.Option("--rendered", help="The person does not exist.")
-    ] = False,
-    adult: Annotated[
-        bool, typer.Option("--adult", help="The person declares to be 18 or older.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Give both confirmations at once; needs --adult.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Enrol a person from their pictures; sign and confirm.
-
-    Every picture shows the person alone. Options that take a word or code may be given repeatedly.
-    """
-    from pipelines.deployment import open_deployment
-    from pipelines.people import NOTICE, Scope, grant
-
-    if yes and not adult:
-        raise typer.BadParameter(
-            "--yes needs --adult: only a person who declares to be 18 or older can be enrolled."
-        )
-    scope = Scope(
-        roles=tuple(role),
-        purposes=tuple(purpose),
-        territories=tuple(territory),
-        audiences=tuple(audience or ["internal"]),
-        days=days,
-        max_uses=max_uses,
-        rendered=rendered,
-        adult=adult,
-    )
-    if not yes:
-        scope = terminal.confirm_twice(NOTICE, scope)
-    with open_deployment(read_settings()) as at:
-        record = grant([_read(path) for path in pictures], scope, at=at)
-        terminal.show_grant(at.consents.read(record.record_id), at.settings, json=json)
-
-
-@consent_app.command("withdraw")
-def consent_withdraw(
-    record_id: Annotated[str, typer.Argument(help="The consent to withdraw.")],
-    reason: Annotated[str, typer.Option(help="Optional; none is needed.")] = "",
-    json: Json = False,
-) -> None:
-    """Withdraw a consent, with effect at once.
-
-    Work that is running under it is stopped. Withdrawing twice is no error.
-    """
-    from pipelines.deployment import open_records
-    from pipelines.people import withdraw
-
-    with open_records(read_settings()) as at:
-        withdraw(record_id, at=at, reason=reason)
-        terminal.show_consent(at.consents.read(record_id), json=json)
-
-
-@consent_app.command("show")
-def consent_show(
-    record_id: Annotated[str | None, typer.Argument(help="One consent; all when left out.")] = None,
-    json: Json = False,
-) -> None:
-    """Show one consent or all, and what they are worth now.
-
-    Every signature is verified anew; ends with 5 when a listed consent is broken.
-    """
-    from pipelines.deployment import open_records
-    from pipelines.people import BrokenConsent, list_consents
-
-    with open_records(read_settings()) as at:
-        if record_id is not None:
-            terminal.show_consent(at.consents.read(record_id), json=json)
-        else:
-            consents = list_consents(at)
-            terminal.show_consents(consents, json=json)
-            if any(isinstance(consent, BrokenConsent) for consent in consents):
-                raise typer.Exit(terminal.EXIT_EVIDENCE)
-
-
 @app.command()
 def run(
     source: Annotated[Path, typer.Option(help="Picture of the person whose face is used.")],
@@ -197,13 +72,24 @@ def run(
     source_consent: Annotated[str, typer.Option(help="Consent of the person in the source.")],
     target_consent: Annotated[str, typer.Option(help="Consent of the person in the target.")],
     purpose: Annotated[
-        Purpose, typer.Option(metavar="<word>", help=f"What it is made for: {_one_of(Purpose)}.")
+        str, typer.Option(metavar="<word>", help=f"What it is made for: {PURPOSES}.")
     ],
     territory: Territories,
     out: Annotated[Path, typer.Option(help="Where the released picture is written.")],
     bystander: Annotated[list[str] | None, typer.Option(help="Consents of others shown.")] = None,
+    blur_others: Annotated[
+        bool, typer.Option("--blur-others", help="Blur the faces of people nobody named.")
+    ] = False,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<word>",
+            callback=check_each(Category),
+            help=f"Sensitive content: {one_of(Category)}.",
+        ),
+    ] = None,
     audience: Annotated[
-        Audience, typer.Option(metavar="<word>", help=f"Who will see it: {_one_of(Audience)}.")
+        Audience, typer.Option(metavar="<word>", help=f"Who will see it: {one_of(Audience)}.")
     ] = "internal",
     request_id: Annotated[str, typer.Option(help="Names the request; a rerun is safe.")] = "",
     operator: Annotated[str, typer.Option(help="Who asks.")] = "command line",
@@ -229,6 +115,8 @@ def run(
             purpose=purpose,
             audience=audience,
             territories=list(territory),
+            categories=list(category or ()),
+            bystanders="blur" if blur_others else "refuse",
         )
         outcome = run_one(spec, out=out, at=at, observe=terminal.step_printer(json=json))
     terminal.show_outcome(outcome, out, json=json)

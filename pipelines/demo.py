@@ -19,12 +19,13 @@ import dagster as dg
 
 from pipelines.batch import run_batch
 from pipelines.deployment import Deployment, create, open_deployment
+from pipelines.enrol import Enrolment
 from pipelines.io import TableIOManager
 from pipelines.jobs import FileUnreadable, load_job, read_file, read_spec
 from pipelines.one import spec_of
 from pipelines.outcome import Outcome
 from pipelines.page import write_page
-from pipelines.people import Scope, grant, withdraw
+from pipelines.people import Assurance, Scope, grant, withdraw
 from pipelines.requests import admitted, batches, per_batch, released, scanned
 from pipelines.resources import Facewarrant
 from pipelines.settings import read_settings
@@ -37,6 +38,8 @@ from provenance.media import decode, encode
 PICTURES = Path(__file__).parent.parent / "docs" / "demo"
 SOURCE, TARGET = "persona1", "persona2"
 BATCH = "demo-1"
+RENDERED = Assurance(adult=True, age="rendered", evidence="docs/demo/README.md")
+"""Nobody can be young who does not exist: the record says that the demo's people were rendered."""
 
 T = TypeVar("T")
 
@@ -157,17 +160,13 @@ def _consent(at: Deployment, show: _Show) -> tuple[str, str]:
     """Enrol and confirm both people from views that the swap does not use."""
     ids = []
     for person, role in ((SOURCE, "source_identity"), (TARGET, "target_body")):
-        views = [read_file(PICTURES / f"{person}_{view}.webp") for view in (1, 2)]
-        scope = Scope(
-            roles=(role,),
-            purposes=("personal",),
-            territories=("DE",),
-            rendered=True,
-            adult=True,
+        views = Enrolment(
+            tuple(read_file(PICTURES / f"{person}_{view}.webp") for view in (1, 2))
         )
+        scope = Scope(roles=(role,), purposes=("personal",), territories=("DE",))
         record = show.step(
             f"consent of the {role}",
-            lambda views=views, scope=scope: grant(views, scope, at=at),  # type: ignore[misc]
+            lambda views=views, scope=scope: grant(views, scope, RENDERED, at=at),  # type: ignore[misc]
             "enrolled, signed, confirmed",
         )
         ids.append(record.record_id)
@@ -258,7 +257,7 @@ def _withdraw(at: Deployment, record_id: str, job: Path, data: bytes, show: _Sho
     show.step(
         "the source withdraws consent",
         lambda: withdraw(record_id, at=at),
-        lambda state: f"consent {state.status}",
+        lambda done: f"consent {done.state.status}, {len(done.released)} released before",
     )
     spec = read_spec(job.read_bytes())
     again = json.loads(job.read_bytes()) | {"request_id": "demo-swap-again"}

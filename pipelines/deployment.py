@@ -19,15 +19,20 @@ from pathlib import Path
 from typing import Self
 
 from generator.faces import FaceAnalyser, IdThresholds, open_analyser
+from generator.gates import Gates, open_gates
 from generator.swapper import Swapper, open_swapper
 from pipelines.keyfiles import KeyFileRefused, read_secret, read_signing_key, write_secret
+from pipelines.keyring import create_subject_keys, open_subject_keys
+from pipelines.notice import NOTICE_SHA256
 from pipelines.settings import Settings
 from policies.audit import AuditLog
 from policies.consents import ConsentBook
 from policies.database import Database
 from policies.errors import Malformed
+from policies.house_files import load_house
 from policies.keys import CommitmentKey, PublicKey, SigningKey
-from policies.vault import Vault
+from policies.optout import OptOutBook
+from policies.retention import require_clocks
 from policies.warrants import WarrantDesk
 from provenance.chains import TrustAnchors, load_anchors
 from provenance.pki import make_development_chain, save_chain
@@ -39,7 +44,7 @@ from provenance.verify import Archive, Verifier
 from provenance.watermark import DEFAULT_WATERMARK, Watermark, open_watermark
 
 SIGNING_KEYS = ("controller", "warrant", "log")
-SYMMETRIC_KEYS = ("commitment", "vault", "watermark")
+SYMMETRIC_KEYS = ("commitment", "watermark")
 PKI_FILES = ("root.pem", "chain.pem", "key.pem")
 
 Clock = Callable[[], int]
@@ -82,6 +87,7 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
         write_secret(home / "keys" / f"{name}.pem", SigningKey.generate().to_pem())
     for name in SYMMETRIC_KEYS:
         write_secret(home / "keys" / f"{name}.key", os.urandom(32))
+    create_subject_keys(settings, clock=clock)
     now = datetime.fromtimestamp(clock(), UTC)
     chain = make_development_chain(organisation=settings.organisation, now=now)
     try:
@@ -128,13 +134,19 @@ class Records:
         return self.desk.consents
 
     @property
+    def optouts(self) -> OptOutBook:
+        """The book of people who asked never to be swapped."""
+        return OptOutBook(self.desk.database, self.desk.log, self.consents.keys, self.clock)
+
+    @property
     def verifier(self) -> Verifier:
         """A verifier with this deployment's trust, watermark key and archive."""
         return Verifier(self.anchors, self.watermark, self.archive)
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the databases."""
         self.desk.database.close()
+        self.consents.keys.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,6 +165,11 @@ class Deployment(Records):
     def analyser(self) -> FaceAnalyser:
         """The face models the settings name."""
         return open_chosen_analyser(self.settings)
+
+    @cached_property
+    def gates(self) -> Gates:
+        """Age, nudity and the list of people who must not be swapped; always all three."""
+        return open_gates(self.optouts, threads=self.settings.threads)
 
     @cached_property
     def swapper(self) -> Swapper:
@@ -203,12 +220,14 @@ def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
     consents = ConsentBook(
         database=database,
         log=log,
-        vault=Vault(secret["vault"]),
+        keys=open_subject_keys(settings, clock=clock),
         controllers=(signing["controller"].public,),
         commitment=CommitmentKey(secret["commitment"]),
         clock=clock,
     )
-    desk = WarrantDesk(database, log, consents, signing["warrant"], clock)
+    house = load_house(home / "policy", notices=[NOTICE_SHA256])
+    require_clocks(house.law)
+    desk = WarrantDesk(database, log, consents, signing["warrant"], house, clock)
     archive = Archive(
         Registry(database), FolderStore(home / "store"), log, signing["log"].public, consents
     )
@@ -230,7 +249,7 @@ def _open_signer(home: Path, issuer: PublicKey, clock: Clock) -> LocalSigner:
 
 
 def _open_database(settings: Settings) -> Database:
-    return Database(settings.database_url or f"sqlite:///{settings.home / 'facewarrant.db'}")
+    return Database(settings.database_address)
 
 
 def open_chosen_analyser(settings: Settings) -> FaceAnalyser:

@@ -124,12 +124,32 @@ def _home(settings: Settings) -> Iterator[Finding]:
         head = at.archive.log.check()
         yield Finding("holds", f"log {head.origin}: {head.size} entries lead to its root")
         yield from _consents(at)
+        yield from _policy(at)
     chain = load_chain(settings.home / "pki" / "chain.pem")
     days = remaining_days(chain, now=datetime.now(UTC))
     if days < EXPIRY_WARNING_DAYS:
         yield Finding("warns", f"the signing certificate ends in {days} days", "renew it")
     else:
         yield Finding("holds", f"the signing certificate is good for {days} days")
+
+
+def _policy(at: Records) -> Iterator[Finding]:
+    from datetime import UTC, datetime
+
+    house = at.desk.house
+    added = len(house.purposes) + len(house.gate.house)
+    yield Finding("holds", f"policy {house.sha256[:12]}: {added} purposes and forbids of the house")
+    entries = len(at.optouts.entries())
+    yield Finding("holds", f"{entries} people asked never to be swapped; the list can be read")
+    if stale := house.law.stale(on=datetime.now(UTC).date()):
+        words = f"{len(stale)} rules of law were looked at more than 180 days ago"
+        yield Finding("warns", words, "look at their sources again: facewarrant law check")
+    if not at.settings.dpia_ref:
+        yield Finding(
+            "warns",
+            "no data protection impact assessment is named (GDPR Art. 35)",
+            "set FACEWARRANT_DPIA_REF once there is one",
+        )
 
 
 def _consents(at: Records) -> Iterator[Finding]:

@@ -16,7 +16,16 @@ from policies.canonical import canonical, parse_object
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from policies.request import Person, make_request
-from policies.terms import Audience, Category, Document, Purpose, RequestId, Territory, Text
+from policies.terms import (
+    Audience,
+    BystanderPolicy,
+    Category,
+    Document,
+    Purpose,
+    RequestId,
+    Territory,
+    Text,
+)
 from provenance.media import DEFAULT_LIMITS
 
 
@@ -39,6 +48,7 @@ class JobSpec(Document):
     audience: Audience
     territories: Annotated[tuple[Territory, ...], Field(min_length=1, strict=False)]
     categories: Annotated[tuple[Category, ...], Field(strict=False)] = ()
+    bystanders: BystanderPolicy = "refuse"
 
 
 _FORMS = {

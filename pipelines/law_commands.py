@@ -1,24 +1,27 @@
 """`facewarrant law`: which rules speak to a place, a role and a day, and what each may do.
 
-Thin commands over `policies.law`; the rules come from the files that ship with the product. What is
-printed is not legal advice, and says how far each rule was read.
+Thin commands over `policies.law`; the rules are those that ship with the product and those of the
+deployment's own policy folder. What is printed is not legal advice, and says how far each rule was
+read.
 """
 
 from __future__ import annotations
 
-import json as jsonlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.console import ERR, OUT, make_table, print_json
 from pipelines.law_page import details, duration_words
+from pipelines.options import Json
+from pipelines.settings import read_settings
 from policies.errors import Malformed
-from policies.law import LawBook, LawRule, Requirements, Role, load_rules, requirements, select
+from policies.house_files import POLICY_FOLDER, load_house
+from policies.law import LawBook, LawRule, Role, requirements, select
 from policies.territories import reached_by
 
 law_app = typer.Typer(
@@ -28,9 +31,6 @@ law_app = typer.Typer(
 
 _STYLE = {"error": "red", "warn": "yellow", "info": "dim"}
 _NOT_ADVICE = "Not legal advice; only the floor, or an official text that was read, may deny."
-
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
 
 
 def _each_place(values: list[str] | None) -> list[str] | None:
@@ -59,7 +59,6 @@ On = Annotated[
     datetime | None,
     typer.Option("--on", formats=["%Y-%m-%d"], metavar="<day>", help="A day (UTC) as 2026-11-21."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 @law_app.command("list")
@@ -73,7 +72,7 @@ def law_list(
 
     Without --on, the rules of every day are listed.
     """
-    book = load_rules()
+    book = _book()
     rules = [rule for rule in book.rules if on is None or rule.applies_on(on.date())]
     if territory:
         codes = frozenset[str]().union(*map(reached_by, territory))
@@ -81,9 +80,9 @@ def law_list(
     if role:
         rules = [rule for rule in rules if not set(role).isdisjoint(rule.binds)]
     if json:
-        _print_json({"rules": [_rule_json(rule) for rule in rules], "rules_sha256": book.sha256})
+        print_json({"rules": [_rule_json(rule) for rule in rules], "rules_sha256": book.sha256})
         return
-    _out.print(_rules_table(rules))
+    OUT.print(_rules_table(rules))
     _print_sum(book, rules)
 
 
@@ -96,66 +95,117 @@ def law_explain(
 
     What it says, whom it binds, how far it was read, and what checks it.
     """
-    rule = load_rules().find(rule_id)
+    rule = _book().find(rule_id)
     if json:
-        _print_json(_rule_json(rule))
+        print_json(_rule_json(rule))
         return
-    _out.print(Text(f"{rule.id}  {rule.title}", style="bold"))
-    _out.print(Text(rule.explain))
-    table = _table()
+    OUT.print(Text(f"{rule.id}  {rule.title}", style="bold"))
+    OUT.print(Text(rule.explain))
+    table = _table("", "")
+    table.show_header = False
     for name, words in details(rule):
         table.add_row(name, Text(words))
-    _out.print(table)
-    _out.print(_NOT_ADVICE)
+    OUT.print(table)
+    OUT.print(_NOT_ADVICE)
 
 
 @law_app.command("check")
 def law_check(
     territory: Annotated[list[str], _PLACE],
-    role: Annotated[list[str], _ROLE],
+    role: Annotated[list[str] | None, _ROLE] = None,
     on: On = None,
     json: Json = False,
 ) -> None:
-    """Say what speaks to a role in some places.
+    """Say what speaks to a release in some places.
 
-    Rules, marks, addenda and clocks. Without --on, today is meant. Whether an exemption of a rule
-    holds is not looked at.
+    For each place: the rules that bind, the rules that advise, and the addenda that a consent for
+    it should hold. Without --role every role is meant, as a decision means it; without --on, today.
+    Whether an exemption of a rule holds is not looked at.
     """
-    book = load_rules()
+    book = _book()
     day = on.date() if on else datetime.now(UTC).date()
-    rules = select(book, territories=territory, roles=role, on=day)
-    asked = requirements(rules)
+    roles = role or list(get_args(Role))
+    rules = select(book, territories=territory, roles=roles, on=day)
+    places = {
+        place: select(book, territories=[place], roles=roles, on=day)
+        for place in dict.fromkeys(territory)
+    }
     stale = [rule.id for rule in book.stale(on=day)]
     if json:
-        asked_json: dict[str, Any] = {"on": str(day), "territories": territory, "roles": role}
-        _print_json(asked_json | _check_json(book, rules, asked) | {"stale": stale})
+        asked: dict[str, Any] = {"on": str(day), "territories": territory, "roles": roles}
+        found = _check_json(book, rules) | {"stale": stale}
+        print_json(asked | found | {"places": {p: _place_json(r) for p, r in places.items()}})
         return
-    _out.print(_rules_table(rules))
-    for name, words in _demand_rows(asked):
-        _out.print(Text.assemble((f"{name}: ", "bold"), words))
-    for rule in rules:
-        if rule.deadline:
-            clock = f"{duration_words(rule.deadline)} after {rule.deadline_from}"
-            _out.print(Text.assemble(("clock: ", "bold"), f"{clock} ({rule.id})"))
+    OUT.print(_rules_table(rules))
+    for place, of_place in places.items():
+        OUT.print(Text(f"\n{place} on {day}", style="bold"))
+        for name, words in _place_rows(of_place):
+            OUT.print(Text(f"  {name}: {words or 'nothing'}"))
     _print_sum(book, rules)
+    OUT.print(_unread_words(rules))
     if stale:
-        _err.print(Text(f"not looked at for too long on {day}: {', '.join(stale)}", "yellow"))
+        ERR.print(Text(f"not looked at for too long on {day}: {', '.join(stale)}", "yellow"))
 
 
-def _demand_rows(asked: Requirements) -> Iterable[tuple[str, str]]:
-    """Yield what must and what should be there, with the rules that say so."""
+def _book() -> LawBook:
+    """Return the rules of this deployment: the product's, and its own where it has some."""
+    return load_house(read_settings().home / POLICY_FOLDER, notices=()).law
+
+
+def _place_rows(rules: Sequence[LawRule]) -> Iterable[tuple[str, str]]:
+    """Yield what binds and what advises in one place, what they ask for, and every clock."""
+    asked = requirements(rules)
+    yield "binds", ", ".join(rule.id for rule in rules if rule.can_block)
+    yield (
+        "advises",
+        ", ".join(f"{rule.id} ({rule.reading})" for rule in rules if not rule.can_block),
+    )
     for word, demands in (("must", asked.binding), ("should", asked.advised)):
-        for kind, found in (("mark", demands.marks), ("addendum", demands.addenda)):
-            for name, ids in found.items():
-                yield f"{word} have the {kind} {name}", ", ".join(ids)
+        yield f"a release {word} carry", _demand_words(demands.marks)
+        yield f"a consent {word} hold", _demand_words(demands.addenda)
+    yield (
+        "clocks",
+        "; ".join(
+            f"{duration_words(rule.deadline)} after {rule.deadline_from} ({rule.id})"
+            for rule in rules
+            if rule.deadline
+        ),
+    )
 
 
-def _check_json(book: LawBook, rules: Iterable[LawRule], asked: Requirements) -> dict[str, Any]:
-    demands = {
+def _demand_words(demands: Mapping[str, tuple[str, ...]]) -> str:
+    return "; ".join(f"{name} ({', '.join(ids)})" for name, ids in demands.items())
+
+
+def _unread_words(rules: Iterable[LawRule]) -> str:
+    unread = [rule for rule in rules if rule.is_unread]
+    return (
+        f"The official text of {len(unread)} of these rules was not read here. Such a rule neither "
+        "blocks nor clears: no request is denied by it, and none is permitted by it."
+    )
+
+
+def _check_json(book: LawBook, rules: Sequence[LawRule]) -> dict[str, Any]:
+    every = {"rules": [_rule_json(r) for r in rules], "rules_sha256": book.sha256}
+    return every | _demands_json(rules)
+
+
+def _place_json(rules: Sequence[LawRule]) -> dict[str, Any]:
+    """Return what speaks to one place: ids of rules, and what they ask for."""
+    ids = {
+        "binds": [rule.id for rule in rules if rule.can_block],
+        "advises": [rule.id for rule in rules if not rule.can_block],
+        "unread": [rule.id for rule in rules if rule.is_unread],
+    }
+    return ids | _demands_json(rules)
+
+
+def _demands_json(rules: Sequence[LawRule]) -> dict[str, Any]:
+    asked = requirements(rules)
+    return {
         word: {"marks": dict(found.marks), "addenda": dict(found.addenda)}
         for word, found in (("binding", asked.binding), ("advised", asked.advised))
     }
-    return {"rules": [_rule_json(r) for r in rules], "rules_sha256": book.sha256, **demands}
 
 
 def _rule_json(rule: LawRule) -> dict[str, Any]:
@@ -171,10 +221,7 @@ def _rules_table(rules: Iterable[LawRule]) -> Table:
 
 
 def _table(*names: str) -> Table:
-    """Return an empty table that folds what is too long and cuts nothing off."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(names))
-    for name in names or ("", ""):
-        table.add_column(name, overflow="fold")
+    table = make_table(*names)
     table.columns[0].no_wrap = True  # an id that is cut cannot be copied
     return table
 
@@ -182,8 +229,4 @@ def _table(*names: str) -> Table:
 def _print_sum(book: LawBook, rules: Iterable[LawRule]) -> None:
     every = tuple(rules)
     blocking = sum(rule.can_block for rule in every)
-    _out.print(f"{len(every)} of {len(book.rules)} rules, {blocking} may deny. {_NOT_ADVICE}")
-
-
-def _print_json(value: object) -> None:
-    print(jsonlib.dumps(value, indent=1, sort_keys=True))
+    OUT.print(f"{len(every)} of {len(book.rules)} rules, {blocking} may deny. {_NOT_ADVICE}")

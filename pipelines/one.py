@@ -109,3 +109,18 @@ def require_writable(out: Path) -> None:
             f"cannot write {out}: {error.strerror}",
             mend="choose a file in a folder that can be written; nothing has been done yet",
         ) from error
+
+
+def write_new(out: Path, data: bytes) -> None:
+    """Write a private file that is not there yet, whole; raise StoreUnavailable."""
+    require_writable(out)
+    if out.exists():
+        raise StoreUnavailable(
+            f"{out} is there already and is not overwritten", mend="choose another name"
+        )
+    try:
+        write_whole(out, data)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot write {out}: {error.strerror}", mend="choose another folder"
+        ) from error

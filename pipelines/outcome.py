@@ -8,7 +8,7 @@ from typing import Any, Literal
 from policies.decide import Refused
 from policies.errors import Error
 from policies.request import Request
-from policies.rules import Finding
+from policies.rule import Finding
 from provenance.release import Released
 
 Status = Literal["released", "refused", "rejected"]

@@ -1,45 +1,36 @@
 """Granting and withdrawing consent at this deployment: enrol, sign twice, keep the person's key.
 
 In production the person signs on their own device; here their key is made and kept under
-`subjects/` in the home folder, which is said on the receipt. Refused: reference pictures that show
-nobody, several people, or people who do not look alike.
+`subjects/` in the home folder, which is said on the receipt. Refused: pictures or a video that the
+enrolment refuses, a scope that is none, and anybody who does not declare to be an adult.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.faces import only_face
-from generator.matching import template_of
-from generator.measure import pack_template
+from generator.enrolment import Enrolled
+from generator.templates import pack_template
 from pipelines.deployment import Deployment, Records, controller_key
+from pipelines.enrol import Enrolment
 from pipelines.keyfiles import KeyFileRefused, read_signing_key, write_secret
+from pipelines.notice import NOTICE_SHA256, NOTICE_VERSION
 from pipelines.settings import Settings
 from policies.canonical import canonical
-from policies.consent import ConsentBroken, ConsentRecord, ConsentState, read_record, sign
+from policies.consent import ConsentState, sign, sign_opt_in
 from policies.consents import Consent
 from policies.digest import sha256_hex
-from policies.errors import Malformed
+from policies.errors import Error, Malformed
 from policies.keys import SigningKey
-from policies.vault import SealedTemplate
-from provenance.media import decode
+from policies.record import ConsentRecord, encode, read_record
+from policies.terms import AgeMethod
+from provenance.registry import ReleaseRow
 
 DAY_SECONDS = 86_400
-
-NOTICE = """\
-FaceWarrant keeps an encrypted template of your face to check that only you are shown. With your
-consent your face, or your body, may be shown in pictures made for the purposes, audiences and
-territories you name, until the date you name. Every picture is marked as AI-made and can be traced.
-You can withdraw at any time, in one step and without a reason; pictures already released stay
-traceable and will say that you withdrew. Withdrawing erases the template. You declare:
-I am 18 or older.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -55,10 +46,32 @@ class Scope:
     media: tuple[str, ...] = ("image",)
     days: int = 365
     max_uses: int = 100
-    rendered: bool = False
-    """The person does not exist: no age document can be shown, the record says 'rendered'."""
+    max_pixels: int = 50_000_000
+    max_seconds: int = 600
+    prohibited: tuple[str, ...] = ()
+    opted_in: tuple[str, ...] = ()
+    """Sensitive categories; each is signed for by itself."""
+    counterparties: tuple[str, ...] = ()
+    """Pseudonyms they may be combined with; empty is anybody who consented too."""
+    assets: tuple[str, ...] = ()
+    """SHA-256 of the only targets it may be used with; empty is any."""
+    project: str = ""
+    compensation: str = ""
+    addenda: tuple[dict[str, Any], ...] = ()
+    """Forms of jurisdictions, as `policies.record` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assurance:
+    """Who says that the person is an adult, and that they were there; false until said."""
+
     adult: bool = False
     """The person declares to be 18 or older; without it nothing is granted."""
+    age: AgeMethod = "self_declared"
+    evidence: str = ""
+    """Reference of the age check, never the document; empty for somebody's own word."""
+    in_person: bool = False
+    """The controller saw the person when the pictures were taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +82,41 @@ class BrokenConsent:
     reason: str
 
 
-def grant(pictures: Sequence[bytes], scope: Scope, *, at: Deployment) -> ConsentRecord:
-    """Enrol a person from their pictures and take the consent to `confirmed`.
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A consent that ended by withdrawal, and what had been released under it."""
 
-    Raises FaceError or MediaError for unusable pictures, and Malformed for a scope that is none
-    or in which the person does not declare to be an adult.
+    state: ConsentState
+    released: tuple[ReleaseRow, ...]
+
+
+def grant(
+    enrolment: Enrolment, scope: Scope, assurance: Assurance, *, at: Deployment, pid: str = ""
+) -> ConsentRecord:
+    """Enrol a person and take their consent to `confirmed`; `pid` names somebody known already.
+
+    Raises FaceError or MediaError for unusable pictures, ChallengeRefused for a video, and
+    Malformed for a scope that is none or in which the person does not declare to be an adult.
     """
-    if not scope.adult:
+    if not assurance.adult:
         raise Malformed(
             "the person has not declared to be 18 or older",
             mend="ask the person; only one who declares it (--adult) can be enrolled",
         )
-    record_id = at.desk.new_id()
-    subject = SigningKey.generate()
-    sealed, binding = _enrol(pictures, record_id, at)
-    now = at.clock()
+    enrolled = enrolment.run(at)
+    subject, pid = _subject_key(at.settings, pid)
+    record_id, now = at.desk.new_id(), at.clock()
+    sealed, binding = _bind(enrolled, assurance, pid=pid, record_id=record_id, at=at)
     fields = {
         "schema": "facewarrant/consent/1",
         "record_id": record_id,
+        "subject": _subject(pid, subject, assurance, now=now),
         **_agreed(scope, now=now),
-        **_parties(scope, subject, at.settings, now=now),
-        "withdrawal": f"facewarrant consent withdraw {record_id}",
+        **_terms(scope, at.settings, record_id),
+        "opted_in": [
+            sign_opt_in(record_id, category, key=subject, at=now).model_dump(mode="json")  # type: ignore[arg-type]  # the record checks the word
+            for category in scope.opted_in
+        ],
         "binding": binding,
         "signatures": [],
     }
@@ -97,76 +124,33 @@ def grant(pictures: Sequence[bytes], scope: Scope, *, at: Deployment) -> Consent
     controller = controller_key(at.settings)
     record = sign(record, by="subject", key=subject, at=now)
     record = sign(record, by="controller", key=controller, at=now)
-    write_secret(_subject_path(at.settings, record_id), subject.to_pem())
-    at.consents.add(record, sealed)
+    at.consents.add(read_record(encode(record)), sealed)
     at.consents.append(record_id, "given", keys={"subject": subject, "controller": controller})
     at.consents.append(record_id, "confirmed", keys={"subject": subject})
     return record
 
 
-def _agreed(scope: Scope, *, now: int) -> dict[str, Any]:
-    """Return what the person agrees to, and for how long."""
-    return {
-        "purposes": list(scope.purposes),
-        "roles": list(scope.roles),
-        "media": list(scope.media),
-        "audiences": list(scope.audiences),
-        "territories": list(scope.territories),
-        "counterparties": {"mode": "any_consented", "pids": []},
-        "assets": {"mode": "any", "sha256": []},
-        "opted_in": [],
-        "max_uses": scope.max_uses,
-        "validity": {"not_before": now, "expires": now + scope.days * DAY_SECONDS},
-        "retention": "template: until withdrawal or expiry; record: 3 years after",
-    }
+def withdraw(
+    record_id: str, *, at: Records, reason: str = "", lost_key: bool = False
+) -> Withdrawn:
+    """Withdraw a consent; takes effect with this call and erases the face template.
 
-
-def _parties(scope: Scope, subject: SigningKey, settings: Settings, *, now: int) -> dict[str, Any]:
-    """Return who agrees with whom, and on which notice."""
-    return {
-        "subject": {
-            "pid": _new_pseudonym(),
-            "key": subject.public.hex,
-            "age_assurance": {
-                "method": "rendered" if scope.rendered else "self_declared",
-                "adult": scope.adult,
-                "checked_at": now,
-            },
-        },
-        "controller": {
-            "id": settings.log_origin,
-            "name": settings.organisation,
-            "contact": settings.contact,
-        },
-        "notice": {
-            "id": "facewarrant-notice",
-            "version": "2",
-            "language": "en",
-            "sha256": sha256_hex(NOTICE.encode()),
-        },
-    }
-
-
-def withdraw(record_id: str, *, at: Records, reason: str = "") -> ConsentState:
-    """Withdraw a consent with the person's key; takes effect with this call.
-
-    The face template is erased with it, and then the key, which signs nothing any more. A consent
-    that is withdrawn already stays so. Raises ConsentUnknown, ConsentBroken (ended in another way)
-    and KeyFileRefused.
+    With the person's key, or with the controller's where the key is lost (a reason is needed then).
+    The key goes with the person's last consent. Withdrawing twice is no error. Raises
+    ConsentUnknown, ConsentBroken (ended in another way) and KeyFileRefused.
     """
-    state = at.consents.read(record_id).state
-    path = _subject_path(at.settings, record_id)
+    consent = at.consents.read(record_id)
+    pid, state = consent.record.subject.pid, consent.state
     if state.status != "withdrawn":
-        subject = read_signing_key(path)
-        state = at.consents.append(record_id, "withdrawn", keys={"subject": subject}, reason=reason)
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise KeyFileRefused(
-            f"withdrawn, but {path} cannot be removed: {error.strerror}",
-            mend="make its folder writable and withdraw again; the withdrawal holds already",
-        ) from error
-    return state
+        signer, key = (
+            ("controller", controller_key(at.settings))
+            if lost_key
+            else ("subject", read_signing_key(subject_path(at.settings, pid)))
+        )
+        state = at.consents.append(record_id, "withdrawn", keys={signer: key}, reason=reason)  # type: ignore[dict-item]  # both are signers
+    if not any(_lives(at, other) for other in at.consents.records_of(pid)):
+        forget_key(at.settings, pid)
+    return Withdrawn(state, at.archive.registry.by_consent(record_id))
 
 
 def list_consents(at: Records) -> list[Consent | BrokenConsent]:
@@ -175,30 +159,136 @@ def list_consents(at: Records) -> list[Consent | BrokenConsent]:
     for record_id in at.consents.record_ids():
         try:
             found.append(at.consents.read(record_id))
-        except ConsentBroken as error:
+        except Error as error:
+            if error.code == "STORE-UNAVAILABLE":
+                raise
             found.append(BrokenConsent(record_id, error.message))
     return found
 
 
-def _enrol(
-    pictures: Sequence[bytes], record_id: str, at: Deployment
-) -> tuple[SealedTemplate, dict[str, str]]:
-    analyser = at.analyser
-    faces = [only_face(analyser.analyse(decode(data).frame)) for data in pictures]
-    template = template_of(faces, thresholds=analyser.thresholds)
-    model_sha256 = analyser.models[analyser.id_model]
-    sealed = at.consents.vault.seal(
-        pack_template(template), record_id=record_id, model_sha256=model_sha256
+def subject_path(settings: Settings, pid: str) -> Path:
+    """Return where this deployment keeps a person's own key, for development."""
+    return settings.home / "subjects" / f"{pid}.pem"
+
+
+def forget_key(settings: Settings, pid: str) -> None:
+    """Remove a person's key, which signs nothing any more; raise KeyFileRefused."""
+    path = subject_path(settings, pid)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise KeyFileRefused(
+            f"withdrawn, but {path} cannot be removed: {error.strerror}",
+            mend="make its folder writable and withdraw again; the withdrawal holds already",
+        ) from error
+
+
+def _lives(at: Records, record_id: str) -> bool:
+    return at.consents.read(record_id).state.status in ("requested", "given", "confirmed")
+
+
+def _subject_key(settings: Settings, pid: str) -> tuple[SigningKey, str]:
+    """Return a known person's key, or make a new person."""
+    if pid:
+        return read_signing_key(subject_path(settings, pid)), pid
+    key, pid = SigningKey.generate(), _new_pseudonym()
+    write_secret(subject_path(settings, pid), key.to_pem())
+    return key, pid
+
+
+def _bind(
+    enrolled: Enrolled, assurance: Assurance, *, pid: str, record_id: str, at: Deployment
+) -> tuple[bytes, dict[str, Any]]:
+    """Seal the template, and say which one and how the person showed that they were there."""
+    model = at.analyser.id_model
+    model_sha256 = at.analyser.models[model]
+    sealed = at.consents.seal(
+        pack_template(enrolled.template), pid=pid, record_id=record_id, model_sha256=model_sha256
     )
+    liveness = {
+        "method": enrolled.liveness.method,
+        "nonce_sha256": enrolled.liveness.nonce_sha256,
+        "score_milli": enrolled.liveness.score_milli,
+        "at": at.clock(),
+    }
+    if assurance.age == "rendered":
+        liveness |= {"method": "rendered", "nonce_sha256": "", "score_milli": 0}
+    elif liveness["method"] == "none" and assurance.in_person:
+        liveness["method"] = "in_person"
     return sealed, {
-        "model": analyser.id_model,
+        "model": model,
         "model_sha256": model_sha256,
-        "template_sha256": sha256_hex(sealed.ciphertext),
+        "template_sha256": sha256_hex(sealed),
+        "liveness": liveness,
     }
 
 
-def _subject_path(settings: Settings, record_id: str) -> Path:
-    return settings.home / "subjects" / f"{record_id}.pem"
+def _subject(pid: str, key: SigningKey, assurance: Assurance, *, now: int) -> dict[str, Any]:
+    return {
+        "pid": pid,
+        "key": key.public.hex,
+        "age_assurance": {
+            "method": assurance.age,
+            "adult": assurance.adult,
+            "checked_at": now,
+            "evidence": assurance.evidence,
+        },
+    }
+
+
+def _agreed(scope: Scope, *, now: int) -> dict[str, Any]:
+    """Return what the person agrees to, how far, and for how long."""
+    listed, named = list(scope.counterparties), list(scope.assets)
+    return {
+        "purposes": list(scope.purposes),
+        "roles": list(scope.roles),
+        "media": list(scope.media),
+        "audiences": list(scope.audiences),
+        "territories": list(scope.territories),
+        "counterparties": {"mode": "listed" if listed else "any_consented", "pids": listed},
+        "assets": {"mode": "listed" if named else "any", "sha256": named, "project": scope.project},
+        "prohibited": list(scope.prohibited),
+        "limits": {
+            "max_uses": scope.max_uses,
+            "max_pixels": scope.max_pixels,
+            "max_seconds": scope.max_seconds,
+        },
+        "validity": {"not_before": now, "expires": now + scope.days * DAY_SECONDS},
+        "compensation_ref": scope.compensation,
+        "addenda": list(scope.addenda),
+    }
+
+
+def _terms(scope: Scope, settings: Settings, record_id: str) -> dict[str, Any]:
+    """Return who is responsible, what was said to the person, and what becomes of the data."""
+    return {
+        "controller": {
+            "id": settings.log_origin,
+            "name": settings.organisation,
+            "address": settings.address,
+            "contact": settings.contact,
+            "type": settings.organisation_type,
+        },
+        "notice": {
+            "id": "facewarrant-notice",
+            "version": NOTICE_VERSION,
+            "language": "en",
+            "sha256": NOTICE_SHA256,
+        },
+        "personal_data": [
+            {"type": "pd:FacialPrint", "special": True, "required": True},
+            {"type": "pd:Picture", "special": True, "required": True},
+        ],
+        "storage": {"locations": [settings.organisation], "retention": "P3Y"},
+        "recipients": [f"those who may see: {', '.join(scope.audiences)}"],
+        "rights": "see, correct, take along, erase, restrict, object, withdraw, complain",
+        "withdrawal": {
+            "method": f"facewarrant consent withdraw {record_id}",
+            "url": settings.withdrawal_url,
+        },
+        "authority": settings.authority,
+        "dpia_ref": settings.dpia_ref,
+    }
 
 
 def _new_pseudonym() -> str:

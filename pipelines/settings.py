@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from policies.errors import Malformed
@@ -41,6 +42,29 @@ class Settings(BaseSettings):
         max_length=200,
         description="Where people write to about their consent.",
     )
+    address: str = Field(
+        default="at the place of this deployment",
+        min_length=1,
+        max_length=200,
+        description="Postal address of the organisation, as consents state it.",
+    )
+    organisation_type: Literal["company", "person", "public_body", "research"] = Field(
+        default="company", description="What the organisation is, as consents state it."
+    )
+    authority: str = Field(
+        default="the data protection authority of the place you live in",
+        min_length=1,
+        max_length=200,
+        description="Supervisory authority that complaints go to, as consents state it.",
+    )
+    withdrawal_url: str = Field(
+        default="", max_length=200, description="Where people can withdraw, beside the command."
+    )
+    dpia_ref: str = Field(
+        default="",
+        max_length=200,
+        description="Reference of the data protection impact assessment; doctor warns without it.",
+    )
     log_origin: str = Field(
         default="facewarrant.localhost/log",
         pattern=r"^[A-Za-z0-9._/-]{1,120}$",
@@ -48,8 +72,19 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="",
-        description="SQLAlchemy address of the database; empty means SQLite in the home folder.",
+        description="SQLAlchemy address of the database (docs/database.md), such as "
+        "postgresql+psycopg2://facewarrant@host/name; empty means SQLite in the home folder.",
     )
+    key_passphrase: SecretStr | None = Field(
+        default=None,
+        description="Seals the file of key-encryption keys; without it the file's mode protects.",
+    )
+    pkcs11_library: Path | None = Field(
+        default=None,
+        description="PKCS#11 library of the token that keeps the key-encryption keys instead.",
+    )
+    pkcs11_token: str = Field(default="facewarrant", description="Label of that token.")
+    pkcs11_pin: SecretStr | None = Field(default=None, description="User PIN of that token.")
     threads: int = Field(
         default=2, ge=1, le=64, description="CPU threads for the face models of one process."
     )
@@ -72,6 +107,11 @@ class Settings(BaseSettings):
             return value.expanduser().absolute()
         except RuntimeError as error:
             raise ValueError("the user of '~' is not known here") from error
+
+    @property
+    def database_address(self) -> str:
+        """Where the database is: `database_url`, or the file in the home folder."""
+        return self.database_url or f"sqlite:///{self.home / 'facewarrant.db'}"
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -2,7 +2,8 @@
 
 The only module that knows cedarpy. Refused on loading: a policy or schema that is missing, does not
 parse or does not validate, more or fewer than one permit, a forbid without reason code, law,
-explanation and mend, and a statement that applies to less than every depicted person. Refused on
+explanation and mend, a statement that applies to less than every depicted person, and anything but
+a forbid among what a house adds. Refused on
 judging: nobody to judge, an engine that fails, reports an error, decides nothing or gives no known
 reason; none of these is ever taken for a permission.
 """
@@ -10,23 +11,31 @@ reason; none of these is ever taken for a permission.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import cedarpy
 
+from policies.canonical import digest
+from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.facts import ConsentFacts, Facts
 
 HERE = Path(__file__).parent
+ENGINE = f"cedarpy/{version('cedarpy')}"
+"""The engine behind every decision, by name and version."""
+HOUSE_PREFIX = "HOUSE-"
+"""How the reason codes of a deployment's own forbids begin; the product has none of these."""
+
 FEWEST_PEOPLE = 2
 """A swap depicts a source identity and a target body; `all([])` would permit an empty request."""
 
-_FACE = ("match",)
+_FACE = ("match", "age", "registry")
 # Facts of a person that were measured; every other one is a fact of their consent.
 _UNJUDGED = {"record_id", "status_since"}
 # They name and explain; nothing is decided by them.
@@ -79,16 +88,27 @@ class Clause:
 class Gate:
     """A policy that validates against its schema, ready to judge.
 
-    Made from the two Cedar texts; raises GateInvalid for any that the module refuses.
+    Made from the two Cedar texts, and from a house's own forbids where it has some; raises
+    GateInvalid for any that the module refuses.
     """
 
-    __slots__ = ("_names", "_permit", "_policies", "_schema", "clauses")
+    __slots__ = ("_names", "_permit", "_policies", "_schema", "clauses", "house", "sha256")
     clauses: Mapping[str, Clause]
+    house: Mapping[str, Clause]
+    sha256: str
 
-    def __init__(self, policy: str, schema: str) -> None:
-        self._policies, self._schema = _parse(policy, schema)
-        self._names, self._permit, clauses = _read_statements(policy)
+    def __init__(self, policy: str, schema: str, *, house: str = "") -> None:
+        _parse(policy, schema)
+        self._permit, clauses = _read_statements(policy)
         self.clauses = MappingProxyType(clauses)
+        self.house = MappingProxyType(_read_forbids(house, schema))
+        texts = {"policy": policy, "schema": schema, "house": house}
+        self.sha256 = digest({name: sha256_hex(text.encode()) for name, text in texts.items()})
+        whole = f"{policy}\n{house}"
+        self._policies, self._schema = _parse(whole, schema)
+        self._names = {
+            name: str(body["annotations"]["id"]) for name, body in _statements(whole).items()
+        }
 
     def judge(self, facts: Facts) -> frozenset[tuple[str, str]]:
         """Return (reason code, subject) of all that speaks against a request.
@@ -104,10 +124,14 @@ class Gate:
             )
         job = _describe_job(facts)
         return frozenset(
-            (code, "" if self.clauses[code].whole else person.subject)
+            (code, "" if self.clause(code).whole else person.subject)
             for person in facts.people
             for code in self.ask(_describe_person(person) | {"job": job})
         )
+
+    def clause(self, code: str) -> Clause:
+        """Return the forbid of a reason code, the product's or the house's; KeyError for none."""
+        return self.house[code] if code in self.house else self.clauses[code]
 
     def ask(self, depiction: Mapping[str, Any]) -> frozenset[str]:
         """Return the reason codes against one depicted person; empty if the permit applies.
@@ -128,7 +152,8 @@ class Gate:
             raise _failed("could not evaluate every condition")
         if decision is cedarpy.Decision.Allow and codes == {self._permit}:
             return frozenset()
-        if decision is cedarpy.Decision.Deny and codes and codes <= self.clauses.keys():
+        known = self.clauses.keys() | self.house.keys()
+        if decision is cedarpy.Decision.Deny and codes and codes <= known:
             return codes
         raise _failed("gave a decision without its reasons")
 
@@ -186,34 +211,66 @@ def _parse(policy: str, schema: str) -> tuple[cedarpy.PolicySet, cedarpy.Schema]
     return policies, parsed
 
 
-def _read_statements(policy: str) -> tuple[dict[str, str], str, dict[str, Clause]]:
-    """Return the reason code of every statement, the permit's, and the forbids by code in order."""
+def _statements(policy: str) -> dict[str, Any]:
     document = json.loads(cedarpy.policies_to_json_str(policy))
     if document["templates"]:
         raise GateInvalid("a template permits nobody by itself; write the statement out")
-    statements = document["staticPolicies"]
-    names = {name: _read_code(name, body) for name, body in statements.items()}
+    statements: dict[str, Any] = document["staticPolicies"]
+    return statements
+
+
+def _read_statements(policy: str) -> tuple[str, dict[str, Clause]]:
+    """Return the code of the one permit, and the forbids by code in order."""
+    statements = _statements(policy)
+    names = {
+        name: _read_code(name, body, "when" if body["effect"] == "permit" else "unless")
+        for name, body in statements.items()
+    }
     permits = [names[name] for name, body in statements.items() if body["effect"] == "permit"]
     if len(permits) != 1:
         raise GateInvalid(f"the policy has {len(permits)} permits; exactly one lists everything")
-    if len(set(names.values())) != len(names):
-        raise GateInvalid("two statements of the policy have the same @id")
     clauses = {
         names[name]: _read_clause(names[name], body["annotations"])
         for name, body in statements.items()
         if body["effect"] == "forbid"
     }
-    return names, permits[0], clauses
+    _require_distinct(names.values())
+    return permits[0], clauses
 
 
-def _read_code(name: str, body: Mapping[str, Any]) -> str:
-    """Return the @id of a statement that applies to every depiction; raise GateInvalid."""
+def _read_forbids(house: str, schema: str) -> dict[str, Clause]:
+    """Return a house's own forbids by code, in order; raise GateInvalid for anything else."""
+    if not house.strip():
+        return {}
+    _parse(house, schema)
+    clauses = {}
+    statements = _statements(house)
+    for name, body in statements.items():
+        code = _read_code(name, body, "when", "unless")
+        if body["effect"] != "forbid":
+            raise GateInvalid(f"{code} is a {body['effect']}: a house forbids, it never permits")
+        if not code.startswith(HOUSE_PREFIX):
+            raise GateInvalid(f"{code} of the house does not begin with {HOUSE_PREFIX}")
+        clauses[code] = _read_clause(code, body["annotations"])
+    _require_distinct([body["annotations"]["id"] for body in statements.values()])
+    return clauses
+
+
+def _require_distinct(codes: Collection[str]) -> None:
+    if len(set(codes)) != len(codes):
+        raise GateInvalid("two statements of the policy have the same @id")
+
+
+def _read_code(name: str, body: Mapping[str, Any], *kinds: str) -> str:
+    """Return the @id of a statement that applies to every depiction; raise GateInvalid.
+
+    It states one condition, with one of `kinds` ("when", "unless").
+    """
     code = body["annotations"].get("id")
     if not code:
         raise GateInvalid(f"the statement {name} has no @id")
-    kind = "when" if body["effect"] == "permit" else "unless"
-    if [condition["kind"] for condition in body["conditions"]] != [kind]:
-        raise GateInvalid(f"{code} does not state one condition with '{kind}'")
+    if [condition["kind"] for condition in body["conditions"]] not in [[kind] for kind in kinds]:
+        raise GateInvalid(f"{code} does not state one condition with '{' or '.join(kinds)}'")
     if any(body[part] != shape for part, shape in _SHAPE.items()):
         raise GateInvalid(f"{code} does not apply to every depiction")
     return str(code)

@@ -1,51 +1,41 @@
-"""The consent of one person: an immutable signed record and a hash-linked chain of signed events.
+"""What a consent is worth: signatures over the record, and a hash-linked chain of signed events.
 
-The record says who may be shown how, for what, where and until when (fields after ISO/IEC TS
-27560:2023 with DPV names). It is signed by the person and by the controller. What it is worth
-today is a fold over its events and the clock: nothing but an unexpired `given` followed by its
-separate `confirmed` permits anything, and a final state is final. Refused: a record or event whose
+A record (`record.py`) is signed by the person and by the controller. What it is worth today is a
+fold over its events and the clock: nothing but an unexpired `given` followed by its separate
+`confirmed` permits anything, and a final state is final. Refused: a record or event whose
 signature, sequence, link or time is wrong; the whole chain is then broken and permits nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
 
-from policies.canonical import canonical, parse
-from policies.errors import BadSignature, Error, Malformed
+from policies.canonical import canonical
+from policies.digest import sha256_hex
+from policies.errors import BadSignature, Error
 from policies.keys import PublicKey, SigningKey
-from policies.terms import (
-    Audience,
-    Category,
-    Digest,
-    Document,
-    KeyHex,
-    KeyId,
-    Medium,
-    ModelName,
-    PersonRole,
-    Pseudonym,
-    Purpose,
-    Signature,
-    Territory,
-    Text,
-    UnixTime,
-    Uuid,
+from policies.record import (
+    ConsentRecord,
+    Note,
+    OptIn,
+    SignatureBlock,
+    Signer,
+    TexasOrigin,
+    encode,
+    read_document,
 )
-
-MAX_VALIDITY_SECONDS = 10 * 366 * 86_400
-"""Ten years: the longest licence of a likeness that current bills would allow (NO FAKES Act)."""
+from policies.terms import Category, Digest, Document, UnixTime, Uuid
 
 CONFIRM_WITHIN_SECONDS = 600
 """The second confirmation is a separate act, at most ten minutes after the first signature."""
 
-Signer = Literal["subject", "controller"]
-EventKind = Literal["given", "confirmed", "withdrawn", "revoked", "refused", "invalidated"]
+EventKind = Literal[
+    "given", "confirmed", "withdrawn", "revoked", "refused", "expired", "invalidated"
+]
 Status = Literal[
     "requested",
     "given",
@@ -56,126 +46,47 @@ Status = Literal[
     "expired",
     "invalidated",
 ]
-FINAL: frozenset[str] = frozenset({"withdrawn", "revoked", "refused", "invalidated"})
+FINAL: frozenset[str] = frozenset({"withdrawn", "revoked", "refused", "expired", "invalidated"})
 
-# Who has to sign an event, and from which states it may follow. Withdrawing needs the subject's
-# signature alone: it must be easier than giving (GDPR Art. 7(3)).
-_RULES: dict[str, tuple[frozenset[Signer], frozenset[str]]] = {
-    "given": (frozenset({"subject", "controller"}), frozenset({"requested"})),
-    "confirmed": (frozenset({"subject"}), frozenset({"given"})),
-    "withdrawn": (frozenset({"subject"}), frozenset({"requested", "given", "confirmed"})),
-    "revoked": (frozenset({"controller"}), frozenset({"given", "confirmed"})),
-    "refused": (frozenset({"subject"}), frozenset({"requested", "given"})),
-    "invalidated": (frozenset({"controller"}), frozenset({"requested", "given", "confirmed"})),
+DPV_STATE: Mapping[str, str] = {
+    # A first signature that nobody confirmed is still an open request: it permits nothing.
+    "requested": "ConsentRequested",
+    "given": "ConsentRequested",
+    "confirmed": "ConsentGiven",
+    "withdrawn": "ConsentWithdrawn",
+    "revoked": "ConsentRevoked",
+    "refused": "ConsentRefused",
+    "expired": "ConsentExpired",
+    "invalidated": "ConsentInvalidated",
+    "unknown": "ConsentUnknown",
+    "broken": "ConsentUnknown",
 }
+"""The state's name in W3C DPV 2 (`dpv:hasConsentStatus`, ISO/IEC TS 27560 event state)."""
+
+_SUBJECT, _CONTROLLER = frozenset[Signer]({"subject"}), frozenset[Signer]({"controller"})
+_OPEN = frozenset({"requested", "given", "confirmed"})
+
+# Who has to sign an event (one of these sets), and from which states it may follow. Withdrawing
+# needs the subject's signature alone: it must be easier than giving (GDPR Art. 7(3)). The
+# controller withdraws for somebody who lost their key and says how they knew them.
+_RULES: dict[str, tuple[tuple[frozenset[Signer], ...], frozenset[str]]] = {
+    "given": ((_SUBJECT | _CONTROLLER,), frozenset({"requested"})),
+    "confirmed": ((_SUBJECT,), frozenset({"given"})),
+    "withdrawn": ((_SUBJECT, _CONTROLLER), _OPEN),
+    "revoked": ((_CONTROLLER,), frozenset({"given", "confirmed"})),
+    "refused": ((_SUBJECT, _CONTROLLER), frozenset({"requested", "given"})),
+    "expired": ((_CONTROLLER,), _OPEN),
+    "invalidated": ((_CONTROLLER,), _OPEN),
+}
+
+_SAYS_WHY = frozenset({"withdrawn", "revoked", "refused", "invalidated"})
+"""What the controller may do alone only with a reason."""
 
 
 class ConsentBroken(Error):
     """The record or its event chain cannot be trusted: edited, forged, reordered or incomplete."""
 
     code = "CONSENT-BROKEN"
-
-
-class SignatureBlock(Document):
-    """One signature; the algorithm is fixed and never chosen by the document."""
-
-    by: Signer
-    alg: Literal["Ed25519"]
-    kid: KeyId
-    sig: Signature
-    at: UnixTime
-
-
-class AgeAssurance(Document):
-    """How adulthood was established; `adult` can only be true."""
-
-    method: Literal["document", "wallet", "in_person", "self_declared", "rendered"]
-    adult: Literal[True]
-    checked_at: UnixTime
-
-
-class Subject(Document):
-    """The person: a random pseudonym and their own public key, never a name or an address."""
-
-    pid: Pseudonym
-    key: KeyHex
-    age_assurance: AgeAssurance
-
-
-class Controller(Document):
-    """Who is responsible for the processing (ISO/IEC TS 27560: party fields)."""
-
-    id: Text
-    name: Text
-    contact: Text
-
-
-class Notice(Document):
-    """The privacy notice that was shown, by the hash of its exact text (ISO/IEC 29184)."""
-
-    id: Text
-    version: Text
-    language: Text
-    sha256: Digest
-
-
-class Counterparties(Document):
-    """With whom the person may be combined."""
-
-    mode: Literal["any_consented", "listed"]
-    pids: tuple[Pseudonym, ...] = ()
-
-
-class Assets(Document):
-    """Into which pictures the person may be put, or which of theirs may be changed."""
-
-    mode: Literal["any", "listed"]
-    sha256: tuple[Digest, ...] = ()
-
-
-class Validity(Document):
-    """From when (inclusive) until when (exclusive); unix seconds, UTC."""
-
-    not_before: UnixTime
-    expires: UnixTime
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Validity:
-        if not 0 < self.expires - self.not_before <= MAX_VALIDITY_SECONDS:
-            raise ValueError("expires must lie after not_before, at most ten years")
-        return self
-
-
-class BiometricBinding(Document):
-    """Which face template belongs to this record: model, and the hash of its encrypted bytes."""
-
-    model: ModelName
-    model_sha256: Digest
-    template_sha256: Digest
-
-
-class ConsentRecord(Document):
-    """What one person agreed to. Immutable; every change of mind is an event or a new record."""
-
-    schema_: Literal["facewarrant/consent/1"] = Field(alias="schema")
-    record_id: Uuid
-    subject: Subject
-    controller: Controller
-    notice: Notice
-    purposes: Annotated[tuple[Purpose, ...], Field(min_length=1)]
-    roles: Annotated[tuple[PersonRole, ...], Field(min_length=1)]
-    media: Annotated[tuple[Medium, ...], Field(min_length=1)]
-    audiences: Annotated[tuple[Audience, ...], Field(min_length=1)]
-    territories: Annotated[tuple[Territory, ...], Field(min_length=1)]
-    counterparties: Counterparties
-    assets: Assets
-    opted_in: tuple[Category, ...] = ()
-    max_uses: Annotated[int, Field(ge=1, le=10_000)]
-    validity: Validity
-    retention: Text
-    withdrawal: Text
-    binding: BiometricBinding
-    signatures: tuple[SignatureBlock, ...] = ()
 
 
 class ConsentEvent(Document):
@@ -187,8 +98,8 @@ class ConsentEvent(Document):
     prev: Digest
     kind: EventKind
     at: UnixTime
-    reason: Annotated[str, Field(max_length=400)] = ""
-    signatures: tuple[SignatureBlock, ...] = ()
+    reason: Note
+    signatures: Annotated[tuple[SignatureBlock, ...], Field(max_length=4)]
 
 
 _Signed = TypeVar("_Signed", ConsentRecord, ConsentEvent)
@@ -209,47 +120,38 @@ def body(document: ConsentRecord | ConsentEvent) -> dict[str, Any]:
     return document.model_dump(mode="json", by_alias=True, exclude={"signatures"})
 
 
-def encode(document: ConsentRecord | ConsentEvent) -> bytes:
-    """Return the canonical bytes of a document, signatures included."""
-    return canonical(document.model_dump(mode="json", by_alias=True))
-
-
 def sign(document: _Signed, *, by: Signer, key: SigningKey, at: int) -> _Signed:
     """Return the document with one more signature, made at unix time `at`.
 
     What is signed is the body and who signs when, so no part of a signature block can be edited.
     """
-    claim = {"alg": "Ed25519", "at": at, "by": by, "kid": key.public.kid}
-    signature = key.sign(_kind(document), body(document) | {"signed": claim})
-    block = SignatureBlock(by=by, alg="Ed25519", kid=key.public.kid, sig=signature, at=at)
+    block = _make_block(_kind(document), body(document), by=by, key=key, at=at)
     return document.model_copy(update={"signatures": (*document.signatures, block)})
 
 
-def read_record(data: bytes) -> ConsentRecord:
-    """Parse canonical record bytes; raise Malformed for anything else."""
-    try:
-        record = ConsentRecord.model_validate_json(canonical(parse(data)))
-    except ValidationError as error:
-        raise Malformed(f"not a consent record: {_first(error)}") from error
-    return _complete(record, data)
+def sign_opt_in(record_id: str, category: Category, *, key: SigningKey, at: int) -> OptIn:
+    """Return the person's permission for one sensitive category, in that record only.
+
+    It is a signature of its own, made before the record's. Raises Malformed for a category that
+    nobody can permit.
+    """
+    opt_in = {"record_id": record_id, "category": category}
+    block = _make_block("consent-opt-in", opt_in, by="subject", key=key, at=at)
+    fields = {"category": category, "signed": block.model_dump(mode="json")}
+    return read_document(OptIn, canonical(fields), what="opt-in")
+
+
+def _make_block(
+    kind: str, signed: Mapping[str, Any], *, by: Signer, key: SigningKey, at: int
+) -> SignatureBlock:
+    claim = {"alg": "Ed25519", "at": at, "by": by, "kid": key.public.kid}
+    signature = key.sign(kind, {**signed, "signed": claim})
+    return SignatureBlock(by=by, alg="Ed25519", kid=key.public.kid, sig=signature, at=at)
 
 
 def read_event(data: bytes) -> ConsentEvent:
     """Parse canonical event bytes; raise Malformed for anything else."""
-    try:
-        event = ConsentEvent.model_validate_json(canonical(parse(data)))
-    except ValidationError as error:
-        raise Malformed(f"not a consent event: {_first(error)}") from error
-    return _complete(event, data)
-
-
-def _complete(document: _Signed, data: bytes) -> _Signed:
-    # A default that is left out would give one signed document two byte forms.
-    if encode(document) != data:
-        raise Malformed(
-            "the document leaves out a field", mend="write every field, also empty ones"
-        )
-    return document
+    return read_document(ConsentEvent, data, what="consent event")
 
 
 def make_event(**fields: Any) -> ConsentEvent:
@@ -258,12 +160,26 @@ def make_event(**fields: Any) -> ConsentEvent:
     return read_event(canonical(unsigned))
 
 
-def verify_record(record: ConsentRecord, *, controllers: Sequence[PublicKey]) -> None:
-    """Return if subject and a known controller both signed; raise ConsentBroken otherwise."""
+def verify_record(record: ConsentRecord, *, controllers: Sequence[PublicKey], now: int) -> None:
+    """Return if subject and a known controller both signed, at unix time `now` at the latest.
+
+    The subject must also have signed every opt-in, and no check that the record names may lie in
+    the future. Raises ConsentBroken otherwise.
+    """
     subject = _subject_key(record)
     if subject in controllers:
         raise ConsentBroken("the controller's key signs as the subject: nobody consented")
-    _verify_signatures(record, frozenset(get_args(Signer)), subject, controllers)
+    everybody = frozenset(get_args(Signer))
+    _verify_signatures(record, (everybody,), subject, controllers)
+    for opt_in in record.opted_in:
+        what = f"the opt-in to '{opt_in.category}'"
+        if opt_in.signed.by != "subject" or opt_in.signed.kid != subject.kid:
+            raise ConsentBroken(f"{what} is not signed by the subject")
+        fields = {"record_id": record.record_id, "category": opt_in.category}
+        _verify_block(opt_in.signed, subject, "consent-opt-in", fields, what=what)
+    for field, at in _moments(record):
+        if at > now:
+            raise ConsentBroken(f"{field} lies in the future")
 
 
 def fold(
@@ -277,9 +193,9 @@ def fold(
 
     Verifies every signature and link on the way. Raises ConsentBroken when any of them is wrong.
     """
-    verify_record(record, controllers=controllers)
+    verify_record(record, controllers=controllers, now=now)
     subject = _subject_key(record)
-    head = hashlib.sha256(encode(record)).hexdigest()
+    head = sha256_hex(encode(record))
     status: Status = "requested"
     since = record.validity.not_before
     previous_at = 0
@@ -290,12 +206,31 @@ def fold(
             raise ConsentBroken(f"event {seq} says '{event.kind}' after '{status}'")
         if event.kind == "confirmed" and event.at - since > CONFIRM_WITHIN_SECONDS:
             raise ConsentBroken(f"event {seq} confirms later than {CONFIRM_WITHIN_SECONDS} seconds")
-        _verify_signatures(event, signers, subject, controllers)
+        if event.kind == "expired" and event.at < record.validity.expires:
+            raise ConsentBroken(f"event {seq} says 'expired' before the record expires")
+        by = _verify_signatures(event, signers, subject, controllers)
+        if event.kind in _SAYS_WHY and by == _CONTROLLER and not event.reason:
+            raise ConsentBroken(f"event {seq} says '{event.kind}' for somebody without a reason")
         status, since, previous_at = event.kind, event.at, event.at
-        head = hashlib.sha256(encode(event)).hexdigest()
+        head = sha256_hex(encode(event))
     if status not in FINAL and now >= record.validity.expires:
         status, since = "expired", record.validity.expires
     return ConsentState(status=status, since=since, head=head, length=len(events))
+
+
+def _moments(record: ConsentRecord) -> list[tuple[str, int]]:
+    """Return what the record says has happened, with its time."""
+    return [
+        ("the age check", record.subject.age_assurance.checked_at),
+        ("the liveness check", record.binding.liveness.at),
+        *((f"the opt-in to '{one.category}'", one.signed.at) for one in record.opted_in),
+        *(
+            (f"the addendum {addendum.form}", addendum.signed_at)
+            for addendum in record.addenda
+            if not isinstance(addendum, TexasOrigin)
+        ),
+        *((f"the {block.by}'s signature", block.at) for block in record.signatures),
+    ]
 
 
 def _verify_link(
@@ -303,16 +238,18 @@ def _verify_link(
 ) -> None:
     if event.record_id != record.record_id or event.seq != seq or event.prev != prev:
         raise ConsentBroken(f"event {seq} does not follow the one before it")
-    if not earliest <= event.at <= now:
+    times = (event.at, *(block.at for block in event.signatures))
+    if not earliest <= event.at <= now or max(times) > now:
         raise ConsentBroken(f"event {seq} lies in the future or before its predecessor")
 
 
 def _verify_signatures(
     document: ConsentRecord | ConsentEvent,
-    needed: frozenset[Signer],
+    needed: Sequence[frozenset[Signer]],
     subject: PublicKey,
     controllers: Sequence[PublicKey],
-) -> None:
+) -> frozenset[Signer]:
+    """Return who signed; raise ConsentBroken unless that is everybody of one needed set."""
     known: dict[Signer, Sequence[PublicKey]] = {"subject": (subject,), "controller": controllers}
     found: set[Signer] = set()
     for block in document.signatures:
@@ -321,14 +258,23 @@ def _verify_signatures(
         key = next((k for k in known[block.by] if k.kid == block.kid), None)
         if key is None:
             raise ConsentBroken(f"signed as {block.by} by an unknown key {block.kid}")
-        claim = block.model_dump(mode="json", exclude={"sig"})
-        try:
-            key.verify(_kind(document), body(document) | {"signed": claim}, block.sig)
-        except BadSignature as error:
-            raise ConsentBroken(f"the {block.by}'s signature does not verify") from error
+        what = f"the {block.by}'s signature"
+        _verify_block(block, key, _kind(document), body(document), what=what)
         found.add(block.by)
-    if missing := sorted(needed - found):
+    if not any(alternative <= found for alternative in needed):
+        missing = sorted(needed[0] - found)
         raise ConsentBroken(f"not signed by: {', '.join(missing)}")
+    return frozenset(found)
+
+
+def _verify_block(
+    block: SignatureBlock, key: PublicKey, kind: str, signed: Mapping[str, Any], *, what: str
+) -> None:
+    claim = block.model_dump(mode="json", exclude={"sig"})
+    try:
+        key.verify(kind, {**signed, "signed": claim}, block.sig)
+    except BadSignature as error:
+        raise ConsentBroken(f"{what} does not verify") from error
 
 
 def _subject_key(record: ConsentRecord) -> PublicKey:
@@ -340,8 +286,3 @@ def _subject_key(record: ConsentRecord) -> PublicKey:
 
 def _kind(document: ConsentRecord | ConsentEvent) -> str:
     return "consent" if isinstance(document, ConsentRecord) else "consent-event"
-
-
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"

@@ -1,43 +1,51 @@
 """The book of consents: every record with its events, re-verified each time it is read.
 
 Nothing is believed because it is in the database: an edited row breaks a signature or a link and
-raises ConsentBroken. Withdrawal takes effect with the commit that writes it.
+raises ConsentBroken. The columns beside a document are only an index; where they say something else
+than the document, the document counts. Withdrawal takes effect with the commit that writes it, and
+every final step erases the face template in that same commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from policies.audit import AuditLog
 from policies.consent import (
+    CONFIRM_WITHIN_SECONDS,
+    FINAL,
     ConsentBroken,
     ConsentEvent,
-    ConsentRecord,
     ConsentState,
     EventKind,
-    Signer,
-    encode,
     fold,
     make_event,
     read_event,
-    read_record,
     sign,
     verify_record,
 )
-from policies.database import CONSENT, CONSENT_EVENT, TEMPLATE, Database
+from policies.database import Database
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from policies.keys import CommitmentKey, PublicKey, SigningKey
-from policies.vault import SealedTemplate, Vault
+from policies.record import ConsentRecord, Signer, encode, read_record
+from policies.subjectkeys import SubjectKeys
+from policies.tables import CONSENT, CONSENT_EVENT, TEMPLATE
 
 
 class ConsentUnknown(Error):
     """There is no consent record of that id."""
 
     code = "CONSENT-UNKNOWN"
+
+
+class ConsentStale(Error):
+    """A step that was signed elsewhere arrived too late to count."""
+
+    code = "CONSENT-STALE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,78 +57,115 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the database holds of one consent: its documents, and how the log names it."""
+
+    record: ConsentRecord
+    events: list[ConsentEvent]
+    commitment: str
+
+
+def bind_template(record_id: str, model_sha256: str) -> dict[str, str]:
+    """Return what a sealed template is bound to beside its subject: one record, one model."""
+    return {"kind": "template", "model_sha256": model_sha256, "record_id": record_id}
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentBook:
-    """Consents in a database; `controllers` are the keys whose signatures count."""
+    """Consents in a database; `controllers` are the keys whose signatures count.
+
+    `keys` seals templates and holds the salt of each person's commitments; `commitment` is the
+    deployment's own key, for what is not a person.
+    """
 
     database: Database
     log: AuditLog
-    vault: Vault
+    keys: SubjectKeys
     controllers: Sequence[PublicKey]
     commitment: CommitmentKey
     clock: Callable[[], int]
 
-    def add(self, record: ConsentRecord, template: SealedTemplate) -> None:
+    def seal(self, template: bytes, *, pid: str, record_id: str, model_sha256: str) -> bytes:
+        """Return a face template sealed for one person, record and model."""
+        return self.keys.seal(template, pid=pid, bound=bind_template(record_id, model_sha256))
+
+    def add(self, record: ConsentRecord, sealed: bytes) -> None:
         """Store a signed record and its sealed template.
 
-        Raises ConsentBroken when the signatures or the template's hash are wrong, and
-        StoreUnavailable when the id is taken.
+        Raises ConsentBroken when the signatures or the template's hash are wrong, KeyGone when the
+        person was erased, and StoreUnavailable when the id is taken.
         """
-        verify_record(record, controllers=self.controllers)
-        if sha256_hex(template.ciphertext) != record.binding.template_sha256:
+        verify_record(record, controllers=self.controllers, now=self.clock())
+        if sha256_hex(sealed) != record.binding.template_sha256:
             raise ConsentBroken("the face template is not the one the record names")
+        pid = record.subject.pid
+        salt = CommitmentKey(self.keys.salt(pid))
+        row = {
+            "record_id": record.record_id,
+            "pid": pid,
+            "commitment": salt.commit("consent", record.record_id),
+            "document": encode(record),
+        }
+        template = {"record_id": record.record_id, "ciphertext": sealed}
         with self.database.transaction() as connection:
-            connection.execute(
-                sa.insert(CONSENT), {"record_id": record.record_id, "document": encode(record)}
-            )
-            connection.execute(
-                sa.insert(TEMPLATE),
-                {
-                    "record_id": record.record_id,
-                    "wrapped_key": template.wrapped_key,
-                    "ciphertext": template.ciphertext,
-                },
-            )
+            connection.execute(sa.insert(CONSENT), row)
+            connection.execute(sa.insert(TEMPLATE), template)
 
     def append(
         self,
         record_id: str,
         kind: EventKind,
         *,
-        keys: dict[Signer, SigningKey],
+        keys: Mapping[Signer, SigningKey],
         reason: str = "",
     ) -> ConsentState:
         """Sign, check and store the next event of a consent, and log it in the same transaction.
 
-        A withdrawal erases the face template with it, as the signed record promises.
+        A final step erases the face template with it, as the signed record promises.
 
-        Returns the new state. Raises ConsentUnknown, ConsentBroken (a step that is not allowed) and
-        StoreUnavailable.
+        Returns the new state. Raises ConsentUnknown, ConsentBroken (a step that is not allowed),
+        Malformed (a reason that is none) and StoreUnavailable.
         """
         now = self.clock()
         with self.database.transaction() as connection:
-            record, events = self._load(connection, record_id)
-            state = fold(record, events, controllers=self.controllers, now=now)
-            step = {"seq": len(events), "prev": state.head, "kind": kind, "at": now}
+            kept = self._load(connection, record_id)
+            state = fold(kept.record, kept.events, controllers=self.controllers, now=now)
+            step = {"seq": state.length, "prev": state.head, "kind": kind, "at": now}
             event = make_event(record_id=record_id, reason=reason, **step)
             for by, key in keys.items():
                 event = sign(event, by=by, key=key, at=now)
-            state = self._store(connection, record, [*events, event], now=now)
-            if kind == "withdrawn":
-                connection.execute(sa.delete(TEMPLATE).where(TEMPLATE.c.record_id == record_id))
-            return state
+            return self._store(connection, kept, event, now=now)
+
+    def take(self, event: ConsentEvent) -> ConsentState:
+        """Check and store a step that was signed elsewhere, on the person's own device.
+
+        Giving and confirming count only while they are fresh, so that nobody is confirmed with a
+        date of the past; withdrawing counts however late it arrives. Raises ConsentStale, and what
+        `append` raises; a step that was stored before is ConsentBroken.
+        """
+        now = self.clock()
+        if event.kind in ("given", "confirmed") and now - event.at > CONFIRM_WITHIN_SECONDS:
+            raise ConsentStale(
+                f"'{event.kind}' was signed more than {CONFIRM_WITHIN_SECONDS} seconds ago",
+                mend="ask the person again and send what they sign at once",
+            )
+        with self.database.transaction() as connection:
+            return self._store(connection, self._load(connection, event.record_id), event, now=now)
 
     def read(self, record_id: str, *, within: sa.Connection | None = None) -> Consent:
         """Return a record and its state now; raise ConsentUnknown or ConsentBroken."""
         if within is None:
             with self.database.transaction() as connection:
                 return self.read(record_id, within=connection)
-        record, events = self._load(within, record_id)
-        return Consent(record, fold(record, events, controllers=self.controllers, now=self.clock()))
+        kept = self._load(within, record_id)
+        now = self.clock()
+        state = fold(kept.record, kept.events, controllers=self.controllers, now=now)
+        return Consent(kept.record, state)
 
     def history(self, record_id: str) -> tuple[ConsentEvent, ...]:
         """Return the events of a consent, oldest first; raise ConsentUnknown or ConsentBroken."""
         with self.database.transaction() as connection:
-            return tuple(self._load(connection, record_id)[1])
+            return tuple(self._load(connection, record_id).events)
 
     def record_ids(self) -> tuple[str, ...]:
         """Return the ids of all records, sorted."""
@@ -128,84 +173,130 @@ class ConsentBook:
             rows = connection.execute(sa.select(CONSENT.c.record_id).order_by(CONSENT.c.record_id))
             return tuple(rows.scalars())
 
+    def records_of(self, pid: str) -> tuple[str, ...]:
+        """Return the ids of one person's records, sorted; empty when there is none.
+
+        A record that names somebody else is not theirs, whatever its row says. One that cannot be
+        read is listed: an erasure must not leave it out, and reading it says what is wrong.
+        """
+        with self.database.transaction() as connection:
+            rows = connection.execute(
+                sa.select(CONSENT.c.record_id, CONSENT.c.document)
+                .where(CONSENT.c.pid == pid)
+                .order_by(CONSENT.c.record_id)
+            ).all()
+        return tuple(row.record_id for row in rows if _may_belong(row.document, pid))
+
     def template(self, record: ConsentRecord) -> bytes:
         """Return the decrypted face template of a verified record.
 
         Raises ConsentBroken when the stored blob is not the one the record names or was erased by a
-        withdrawal, and TemplateUnreadable when it does not open.
+        final step, KeyGone when the person was erased, and TemplateUnreadable when it does not
+        open.
         """
         with self.database.transaction() as connection:
-            row = connection.execute(
-                sa.select(TEMPLATE.c.wrapped_key, TEMPLATE.c.ciphertext).where(
-                    TEMPLATE.c.record_id == record.record_id
-                )
-            ).one_or_none()
-        if row is None or sha256_hex(row.ciphertext) != record.binding.template_sha256:
+            ciphertext = connection.scalar(
+                sa.select(TEMPLATE.c.ciphertext).where(TEMPLATE.c.record_id == record.record_id)
+            )
+        if ciphertext is None or sha256_hex(ciphertext) != record.binding.template_sha256:
             raise ConsentBroken("the stored face template is not the one the record names")
-        return self.vault.open(
-            SealedTemplate(row.wrapped_key, row.ciphertext),
-            record_id=record.record_id,
-            model_sha256=record.binding.model_sha256,
-        )
+        bound = bind_template(record.record_id, record.binding.model_sha256)
+        return self.keys.open(ciphertext, pid=record.subject.pid, bound=bound)
 
-    def commit(self, record_id: str) -> str:
-        """Return the commitment under which logs and manifests name this consent."""
-        return self.commitment.commit("consent", record_id)
+    def commit(self, record_id: str, *, within: sa.Connection | None = None) -> str:
+        """Return the commitment under which logs and manifests name this consent.
+
+        It is made once, with a salt that an erasure destroys. Raises ConsentUnknown.
+        """
+        if within is None:
+            with self.database.transaction() as connection:
+                return self.commit(record_id, within=connection)
+        named = sa.select(CONSENT.c.commitment).where(CONSENT.c.record_id == record_id)
+        commitment = within.scalar(named)
+        if commitment is None:
+            raise _unknown(record_id)
+        return str(commitment)
+
+    def name_in_log(self, record_id: str, *, within: sa.Connection) -> str:
+        """Return the commitment of a consent, or a mask for an id that is no consent's.
+
+        A refusal is logged also for ids that nobody knows. The mask is made with the deployment's
+        own key: nobody's salt is behind such an id, and the log shows none as it was asked for.
+        """
+        try:
+            return self.commit(record_id, within=within)
+        except ConsentUnknown:
+            return self.commitment.commit("unknown-consent", record_id)
 
     def find(self, commitment: str) -> str:
-        """Return the record id behind a commitment; raise ConsentUnknown."""
-        for record_id in self.record_ids():
-            if self.commit(record_id) == commitment:
-                return record_id
-        raise ConsentUnknown("no consent of this deployment has that commitment")
+        """Return the record id behind a commitment; raise ConsentUnknown.
 
-    def _load(
-        self, connection: sa.Connection, record_id: str
-    ) -> tuple[ConsentRecord, list[ConsentEvent]]:
-        document = connection.scalar(
-            sa.select(CONSENT.c.document).where(CONSENT.c.record_id == record_id)
-        )
-        if document is None:
-            raise ConsentUnknown(
-                f"there is no consent {record_id}",
-                mend="list the consents with 'facewarrant consent show', or grant one",
+        Only `read` tells whether that row still is what the log says.
+        """
+        named = sa.select(CONSENT.c.record_id).where(CONSENT.c.commitment == commitment)
+        with self.database.transaction() as connection:
+            record_id = connection.scalar(named)
+        if record_id is None:
+            raise ConsentUnknown("no consent of this deployment has that commitment")
+        return str(record_id)
+
+    def _load(self, connection: sa.Connection, record_id: str) -> _Kept:
+        row = connection.execute(
+            sa.select(CONSENT.c.pid, CONSENT.c.commitment, CONSENT.c.document).where(
+                CONSENT.c.record_id == record_id
             )
+        ).one_or_none()
+        if row is None:
+            raise _unknown(record_id)
         rows = connection.execute(
             sa.select(CONSENT_EVENT.c.document)
             .where(CONSENT_EVENT.c.record_id == record_id)
             .order_by(CONSENT_EVENT.c.seq)
         ).scalars()
         try:
-            record, events = read_record(document), [read_event(row) for row in rows]
-            newest = self.log.newest(self.commit(record_id), within=connection) or {}
+            record, events = read_record(row.document), [read_event(event) for event in rows]
+            newest = self.log.newest(row.commitment, within=connection) or {}
         except Malformed as error:
             raise ConsentBroken(f"what is stored is not a consent: {error.message}") from error
-        if record.record_id != record_id:
-            raise ConsentBroken("the stored record carries another id")
+        if (record.record_id, record.subject.pid) != (record_id, row.pid):
+            raise ConsentBroken("the stored record carries another id or person")
         # A withdrawal cut off the chain leaves a valid chain; the log still names the lost step.
+        # A commitment that is not this record's leads to another step or to none.
         if newest.get("head") != (sha256_hex(encode(events[-1])) if events else None):
             raise ConsentBroken("the consent's newest event is not the one in the log")
-        return record, events
+        return _Kept(record, events, row.commitment)
 
     def _store(
-        self,
-        connection: sa.Connection,
-        record: ConsentRecord,
-        events: list[ConsentEvent],
-        *,
-        now: int,
+        self, connection: sa.Connection, kept: _Kept, event: ConsentEvent, *, now: int
     ) -> ConsentState:
+        record, events = kept.record, [*kept.events, event]
         state = fold(record, events, controllers=self.controllers, now=now)
-        event = events[-1]
         connection.execute(
             sa.insert(CONSENT_EVENT),
             {"record_id": record.record_id, "seq": event.seq, "document": encode(event)},
         )
         content = {
-            "subject": self.commit(record.record_id),
+            "subject": kept.commitment,
             "event": event.kind,
             "seq": event.seq,
             "head": state.head,
         }
         self.log.append("consent_event", content, within=connection)
+        if event.kind in FINAL:
+            erase = sa.delete(TEMPLATE).where(TEMPLATE.c.record_id == record.record_id)
+            connection.execute(erase)
         return state
+
+
+def _may_belong(document: bytes, pid: str) -> bool:
+    try:
+        return read_record(document).subject.pid == pid
+    except Malformed:
+        return True
+
+
+def _unknown(record_id: str) -> ConsentUnknown:
+    return ConsentUnknown(
+        f"there is no consent {record_id}",
+        mend="list the consents with 'facewarrant consent show', or grant one",
+    )

@@ -1,133 +1,65 @@
-"""The one SQL database under consents, warrants, uses and the log.
+"""The one SQL database under consents, warrants, uses, releases and the log.
 
-Opens SQLite or PostgreSQL through SQLAlchemy, declares the tables, and turns every database error
-into StoreUnavailable. SQLite runs in WAL mode with full fsync, and every transaction begins
-IMMEDIATE: two writers queue up instead of both reading a stale count (a count-then-insert without
-it let 50 of 50 threads through `max_uses = 1`; measured).
+Opens SQLite or PostgreSQL through SQLAlchemy, with the newest schema or not at all, and turns every
+database error into StoreUnavailable. One rule on both engines: transactions happen one after the
+other. Two writers queue up instead of both reading a stale count (a count-then-insert without it
+let 50 of 50 threads through `max_uses = 1`; measured), and the log has one writer by that alone.
+
+SQLite runs in WAL mode with full fsync, and every transaction begins IMMEDIATE. On PostgreSQL every
+transaction first takes one advisory lock, at READ COMMITTED: each statement after it sees all that
+was committed before. SERIALIZABLE would need every caller to run again after a conflict, and would
+have conflicts all the time, since each decision appends to the one log. REPEATABLE READ would be
+wrong: its snapshot is taken by the statement that waits for the lock, before the wait.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from policies import revisions
 from policies.errors import StoreUnavailable
 
-
-class Blob(sa.types.TypeDecorator[bytes]):
-    """Bytes, whatever the row holds: SQLite lets an edit put text or numbers into any column.
-
-    Such a value reads as empty, which no digest and no signature is over.
-    """
-
-    impl = sa.LargeBinary
-    cache_ok = True
-
-    def process_result_value(self, value: object, dialect: sa.Dialect) -> bytes:
-        """Return stored bytes; empty for any other type."""
-        return value if isinstance(value, bytes) else b""
-
-
-METADATA = sa.MetaData()
-
-CONSENT = sa.Table(
-    "consent",
-    METADATA,
-    sa.Column("record_id", sa.String(36), primary_key=True),
-    sa.Column("document", Blob, nullable=False),
-)
-CONSENT_EVENT = sa.Table(
-    "consent_event",
-    METADATA,
-    sa.Column("record_id", sa.ForeignKey("consent.record_id"), primary_key=True),
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("document", Blob, nullable=False),
-)
-TEMPLATE = sa.Table(
-    "template",
-    METADATA,
-    sa.Column("record_id", sa.ForeignKey("consent.record_id"), primary_key=True),
-    sa.Column("wrapped_key", Blob, nullable=False),
-    sa.Column("ciphertext", Blob, nullable=False),
-)
-WARRANT = sa.Table(
-    "warrant",
-    METADATA,
-    sa.Column("warrant_id", sa.String(36), primary_key=True),
-    sa.Column("request_id", sa.String(64), nullable=False, index=True),
-    sa.Column("document", Blob, nullable=False),
-    sa.Column("state", sa.String(8), nullable=False),
-    sa.Column("changed_at", sa.BigInteger, nullable=False),
-    sa.CheckConstraint("state in ('issued', 'started', 'released', 'aborted')"),
-)
-RESERVATION = sa.Table(
-    "reservation",
-    METADATA,
-    sa.Column("record_id", sa.String(36), primary_key=True),
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("warrant_id", sa.ForeignKey("warrant.warrant_id"), nullable=False, index=True),
-)
-ENTRY = sa.Table(
-    "log_entry",
-    METADATA,
-    sa.Column("i", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("at", sa.BigInteger, nullable=False),
-    # Whose newest step this is: the commitment of a consent, or the id of an ended warrant.
-    sa.Column("about", sa.String(64), nullable=True, index=True),
-    sa.Column("data", Blob, nullable=False),
-)
-NODE = sa.Table(
-    "log_node",
-    METADATA,
-    # level << 56 | index: one integer key keeps a proof to one indexed select (a row-value IN
-    # list made SQLite scan the whole table; measured).
-    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("hash", Blob, nullable=False),
-)
-
 BUSY_SECONDS = 5
-"""How long a transaction waits for the one before it, on SQLite."""
+"""How long a transaction waits for the one before it, and an opening one for its server."""
 
-_APPEND_ONLY = (
-    ("log_entry", "i = new.i"),
-    ("log_node", "key = new.key"),
-    ("consent", "record_id = new.record_id"),
-    ("consent_event", "record_id = new.record_id and seq = new.seq"),
-)
+STALLED_SECONDS = 60
+"""PostgreSQL ends a statement or an idle transaction after this: a hung client must not keep the
+lock. Longer than any statement of ours took (reading back a log of 100,000 entries; estimated)."""
+
+_WRITER_LOCK = 0x4657_4442
+"""Number of the advisory lock ("FWDB"); each PostgreSQL database has its own set of numbers."""
+
+_DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg2"}
 
 
 class Database:
     """A SQLAlchemy engine with our tables and our transaction rules."""
 
-    def __init__(self, url: str) -> None:
-        """Open `url` (`sqlite:///path`, `sqlite://` for memory, or a PostgreSQL address).
+    def __init__(self, url: str, *, upgrade: bool = False) -> None:
+        """Open `url`: `sqlite:///path`, `sqlite://` (memory), `postgresql+psycopg2://host/name`.
 
-        Creates missing tables. Raises StoreUnavailable when the database cannot be opened.
+        A new database gets the newest schema; `upgrade` brings an older one there. Raises
+        StoreUnavailable when it cannot be opened, StoreOutdated and StoreNewer for another schema.
         """
-        memory = url in ("sqlite://", "sqlite:///:memory:")
-        options = (
-            {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-            if memory
-            else {}
-        )
+        self._engine, memory = _open(url)
         # In memory all threads share one connection; they have to take turns as on a file.
         self._turn = threading.Lock() if memory else None
         try:
-            self._engine = sa.create_engine(url, **options)
-            if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _configure_sqlite)
-                sa.event.listen(self._engine, "begin", _begin_immediate)
             with self.transaction() as connection:
-                METADATA.create_all(connection)
-                if self._engine.dialect.name == "sqlite":
-                    _guard_append_only(connection)
-        except (SQLAlchemyError, ImportError) as error:
-            raise _unavailable(error) from error
+                self.opened_at = revisions.settle(connection, upgrade=upgrade)
+        except StoreUnavailable:
+            self.close()
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -140,8 +72,7 @@ class Database:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except (SQLAlchemyError, OverflowError, UnicodeEncodeError) as error:
-            # The last two: a number or text that the driver cannot hand to the database.
+        except SQLAlchemyError as error:
             raise _unavailable(error) from error
         finally:
             if self._turn:
@@ -150,6 +81,67 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+
+def read_revision(url: str) -> str | None:
+    """Return the schema's revision of a database without changing it, None for a new one.
+
+    Raises StoreUnavailable, and StoreOutdated for tables without a revision.
+    """
+    engine, memory = _open(url)
+    name = engine.url.database or ""
+    if engine.dialect.name == "sqlite" and not memory and not Path(name).exists():
+        return None  # connecting would make the file
+    try:
+        with engine.begin() as connection:
+            return revisions.current_revision(connection)
+    except SQLAlchemyError as error:
+        raise _unavailable(error) from error
+    finally:
+        engine.dispose()
+
+
+def _open(url: str) -> tuple[sa.Engine, bool]:
+    """Return an engine with our transaction rules, and whether its database is in memory."""
+    try:
+        parsed = sa.make_url(url)
+        memory = parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
+        engine = sa.create_engine(parsed, **_options(parsed, memory=memory))
+    except (SQLAlchemyError, ImportError) as error:
+        raise _unavailable(error) from error
+    if _DRIVERS.get(engine.dialect.name) != engine.dialect.driver:
+        raise StoreUnavailable(
+            f"no rules for transactions of {engine.dialect.name}+{engine.dialect.driver}",
+            mend="use sqlite:///path or postgresql+psycopg2://user@host/name",
+        )
+    sa.event.listen(engine, "handle_error", _name_error)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+        if memory:
+            sa.event.listen(engine, "connect", _fill_memory)
+    else:
+        sa.event.listen(engine, "begin", _begin_alone)
+    return engine, memory
+
+
+def _options(url: sa.URL, *, memory: bool) -> Mapping[str, Any]:
+    if memory:
+        return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    options: dict[str, Any] = {"pool_timeout": BUSY_SECONDS}
+    if url.get_backend_name() == "postgresql":
+        seconds = math.ceil(BUSY_SECONDS)
+        patience = {  # libpq's connection parameters: seconds, one of milliseconds, and a count
+            "connect_timeout": seconds,
+            "tcp_user_timeout": seconds * 1000,
+            "keepalives_idle": seconds,
+            "keepalives_interval": 1,
+            "keepalives_count": seconds,
+        }
+        # A server may have another isolation as its default; a restart leaves dead connections.
+        options |= {"isolation_level": "READ COMMITTED", "pool_pre_ping": True}
+        options["connect_args"] = patience | {"application_name": "facewarrant"}
+    return options
 
 
 def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
@@ -164,31 +156,55 @@ def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _record:
     cursor.close()
 
 
+def _fill_memory(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    connection.deserialize(_new_database())
+
+
+@cache
+def _new_database() -> bytes:
+    """Return the newest schema as the bytes of an empty SQLite database, made once per process."""
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool)
+    with engine.begin() as connection:
+        revisions.create_newest(connection)
+    with engine.connect() as connection:
+        image: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
+    engine.dispose()
+    return image
+
+
 def _begin_immediate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("begin immediate")
 
 
-def _guard_append_only(connection: sa.Connection) -> None:
-    """Add triggers against careless edits; Merkle tree and checkpoints catch deliberate ones.
+def _begin_alone(connection: sa.Connection) -> None:
+    """Take the lock that one transaction of ours at a time has on PostgreSQL."""
+    busy, stalled = (round(seconds * 1000) for seconds in (BUSY_SECONDS, STALLED_SECONDS))
+    connection.exec_driver_sql(
+        f"set local lock_timeout = {busy}; "
+        f"set local statement_timeout = {stalled}; "
+        f"set local idle_in_transaction_session_timeout = {stalled}; "
+        # What was answered must be on the disk, whatever the server's default is.
+        "set local synchronous_commit = on; "
+        f"select pg_advisory_xact_lock({_WRITER_LOCK})"
+    )
 
-    The insert guard matters: INSERT OR REPLACE deletes the old row without firing a delete trigger.
-    """
-    for table, same in _APPEND_ONLY:
-        for operation in ("update", "delete"):
-            connection.exec_driver_sql(
-                f"create trigger if not exists {table}_{operation} before {operation} on {table} "
-                "begin select raise(abort, 'append-only'); end"
-            )
-        connection.exec_driver_sql(
-            f"create trigger if not exists {table}_insert before insert on {table} when exists "  # noqa: S608
-            f"(select 1 from {table} where {same}) "
-            "begin select raise(abort, 'append-only'); end"
+
+def _name_error(context: sa.engine.ExceptionContext) -> StoreUnavailable | None:
+    """Translate what the drivers raise for values that they cannot hand over."""
+    error = context.original_exception
+    unfit = isinstance(error, OverflowError | ValueError | TypeError)
+    return _unavailable(error) if unfit else None
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    if isinstance(error, ImportError):
+        return StoreUnavailable(
+            f"the database's driver is missing: {error}",
+            mend="install facewarrant[postgres] and write postgresql+psycopg2://user@host/name",
         )
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    # PostgreSQL's further lines quote the row.
     return StoreUnavailable(
-        f"the database refused: {cause}",
+        f"the database refused: {cause.partition(chr(10))[0]}",
         mend="check that its file or server can be read and written, then run the request again",
     )

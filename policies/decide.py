@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from policies.canonical import canonical, digest
-from policies.cedar import Clause, Gate, GateFailed, open_gate
+from policies.cedar import ENGINE, Clause, Gate, GateFailed
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from policies.facts import Facts, read_facts
-from policies.rules import POLICY_SHA256, RULES, Finding, Rule
+from policies.house import House, LawNote
+from policies.rule import Finding, Rule
+from policies.rules import RULES
 from policies.terms import Digest, Document, UnixTime, Uuid
 
 
@@ -30,6 +32,10 @@ class Decision(Document):
     findings: tuple[Finding, ...]
     facts_sha256: Digest
     policy_sha256: Digest
+    """Of the whole policy of the house: see `House.sha256`."""
+    notes: tuple[LawNote, ...]
+    """What law that cannot bind would ask for besides; decides nothing."""
+    engine: str
     evaluated_at: UnixTime
 
     @property
@@ -41,6 +47,9 @@ class Decision(Document):
     def sha256(self) -> str:
         """The digest of the canonical decision."""
         return digest(self.model_dump(mode="json"))
+
+
+_NO_NOTES: tuple[LawNote, ...] = ()
 
 
 class Refused(Error):
@@ -61,20 +70,17 @@ def decide(
     request_sha256: str,
     decision_id: str,
     now: int,
+    house: House,
     rules: Sequence[Rule] = RULES,
-    gate: Gate | None = None,
 ) -> Decision:
-    """Decide on raw facts (a JSON-like mapping of `Facts`); never raises for bad facts, denies.
-
-    Raises GateInvalid when the policy of this installation cannot be loaded.
-    """
+    """Decide on raw facts (a JSON-like mapping of `Facts`); never raises for bad facts, denies."""
     try:
         facts = read_facts(raw)
     except Malformed as error:
-        findings = [_unreadable(error)]
+        findings, notes = [_unreadable(error)], _NO_NOTES
         facts_sha256 = _best_digest(raw)
     else:
-        findings = _judge(facts, rules, gate or open_gate())
+        findings, notes = _judge(facts, rules, house.gate), _note(house, facts)
         facts_sha256 = facts.sha256
     return Decision(
         decision_id=decision_id,
@@ -82,7 +88,9 @@ def decide(
         allow=not findings,
         findings=tuple(findings),
         facts_sha256=facts_sha256,
-        policy_sha256=POLICY_SHA256,
+        policy_sha256=house.sha256,
+        notes=notes,
+        engine=ENGINE,
         evaluated_at=now,
     )
 
@@ -94,13 +102,24 @@ def _judge(facts: Facts, rules: Sequence[Rule], gate: Gate) -> list[Finding]:
         reasons = gate.judge(facts)
     except GateFailed as error:
         return [*findings, _floor(error.code, error.message, error.mend)]
-    worded = {(finding.code, finding.subject) for finding in findings}
+    house = sorted(reason for reason in reasons if reason[0] in gate.house)
+    findings += [_cite(gate.house[code], subject) for code, subject in house]
+    reasons -= set(house)
+    worded = {(f.code, f.subject) for f in findings if f.code not in gate.house}
     differing = {code for code, _ in worded ^ reasons}
     differing |= {rule.code for rule in rules} ^ set(gate.clauses)
     if not differing:
         return findings
     unworded = [_cite(gate.clauses[code], subject) for code, subject in sorted(reasons - worded)]
     return [*findings, *unworded, _disagreement(differing)]
+
+
+def _note(house: House, facts: Facts) -> tuple[LawNote, ...]:
+    try:
+        return house.note(facts)
+    except Error:
+        # Places or a day that the table of laws cannot read; the notes decide nothing anyway.
+        return _NO_NOTES
 
 
 def _apply(rule: Rule, facts: Facts) -> list[Finding]:

@@ -14,13 +14,27 @@ import sqlalchemy as sa
 from policies.audit import last_time
 from policies.consent import ConsentBroken
 from policies.consents import Consent, ConsentBook, ConsentUnknown
-from policies.database import RESERVATION
 from policies.errors import Malformed
 from policies.facts import Measured
+from policies.house import House
+from policies.issue import count_uses
 from policies.request import Person, Request
-from policies.terms import REQUIRED_MARKS
+from policies.terms import ASSURED_AGES, REQUIRED_MARKS
+from policies.territories import covers
 
-_SCOPE = ("roles", "purposes", "media", "audiences", "territories", "opted_in")
+_SCOPE = ("roles", "purposes", "media", "audiences", "territories", "prohibited")
+_LISTS = (*_SCOPE, "opted_in", "addenda")
+_NUMBERS = ("status_since", "not_before", "expires", "uses_left", "max_pixels", "max_seconds")
+_ANSWERS = (
+    "counterparties_ok",
+    "asset_ok",
+    "notice_known",
+    "adult",
+    "age_assured",
+    "enrolled_live",
+    "template_model_ok",
+)
+_NO_FACE = {"match": "mismatch", "age": "minor", "registry": "unavailable"}
 
 Absent = Literal["unknown", "broken"]
 
@@ -30,6 +44,7 @@ def gather_facts(
     measured: Measured,
     *,
     book: ConsentBook,
+    house: House,
     now: int,
     within: sa.Connection,
     released_under: str = "",
@@ -38,8 +53,9 @@ def gather_facts(
 
     Uses taken under the warrant `released_under` are the request's own and count as left.
     """
-    matches = _matches(measured)
+    faces = _faces(measured)
     named = {(person.record_id, person.role) for person in request.people}
+    binding = house.require(request.territories, now=now).binding
     pictures = (measured.source_sha256, measured.target_sha256)
     return {
         "now": now,
@@ -49,13 +65,23 @@ def gather_facts(
         "audience": request.audience,
         "territories": list(request.territories),
         "categories": list(request.categories),
+        "bystanders": request.bystanders,
+        "purpose_known": house.knows(request.purpose),
         "marks": sorted(REQUIRED_MARKS),
+        "required_marks": sorted(binding.marks),
+        "required_addenda": sorted(binding.addenda),
         "inputs_match": pictures == (request.source_sha256, request.target_sha256),
-        "people_match": set(matches) == named and len(matches) == len(measured.people),
+        "people_match": set(faces) == named and len(faces) == len(measured.people),
         "source_faces": measured.source_faces,
         "target_faces": measured.target_faces,
         "target_faces_resolved": measured.target_faces_resolved,
-        "people": _gather_people(request, measured, book, within, released_under),
+        "target_faces_blurred": len(measured.blurred),
+        "unnamed_minor": measured.unnamed_minor,
+        "source_nudity": measured.source_nudity,
+        "target_nudity": measured.target_nudity,
+        "pixels": measured.pixels,
+        "seconds": measured.seconds,
+        "people": _gather_people(request, measured, book, house, now, within, released_under),
     }
 
 
@@ -63,28 +89,39 @@ def _gather_people(
     request: Request,
     measured: Measured,
     book: ConsentBook,
+    house: House,
+    now: int,
     within: sa.Connection,
     released_under: str,
 ) -> list[dict[str, Any]]:
     consents = [_read(book, person, within) for person in request.people]
     pids = {c.record.subject.pid for c in consents if isinstance(c, Consent)}
-    matches = _matches(measured)
+    faces = _faces(measured)
     people = []
     for person, consent in zip(request.people, consents, strict=True):
         if isinstance(consent, Consent):
             worth = _present(consent, request, measured, pids)
-            worth["uses_left"] = _uses_left(consent, within, released_under)
+            worth["notice_known"] = consent.record.notice.sha256 in house.notices
+            used = count_uses(person.record_id, now=now, besides=released_under, within=within)
+            worth["uses_left"] = max(consent.record.limits.max_uses - used, 0)
         else:
             worth = _absent(consent)
         named = (person.record_id, person.role)
-        match = matches.get(named, "mismatch")
-        people.append({"record_id": named[0], "role": named[1], "match": match, **worth})
+        face = faces.get(named, _NO_FACE)
+        people.append({"record_id": named[0], "role": named[1], **face, **worth})
     return people
 
 
-def _matches(measured: Measured) -> dict[tuple[str, str], str]:
-    """Return who matched; a match without a place is none, the swap must know the face."""
-    return {(m.record_id, m.role): m.match if m.box else "mismatch" for m in measured.people}
+def _faces(measured: Measured) -> dict[tuple[str, str], dict[str, str]]:
+    """Return what was measured of each face; without a place there is none the swap could use."""
+    return {
+        (m.record_id, m.role): {
+            "match": m.match if m.box else "mismatch",
+            "age": m.age,
+            "registry": m.registry,
+        }
+        for m in measured.people
+    }
 
 
 def _read(book: ConsentBook, person: Person, connection: sa.Connection) -> Consent | Absent:
@@ -98,10 +135,10 @@ def _read(book: ConsentBook, person: Person, connection: sa.Connection) -> Conse
 
 def _absent(why: Absent) -> dict[str, Any]:
     """Return the facts of a consent that is not there: nothing is permitted."""
-    scope: dict[str, list[str]] = {name: [] for name in _SCOPE}
-    never = dict.fromkeys(("status_since", "not_before", "expires"), 0)
-    no = dict.fromkeys(("counterparties_ok", "asset_ok", "adult", "template_model_ok"), False)
-    return {"status": why, "uses_left": 0, **scope, **never, **no}
+    scope: dict[str, list[str]] = {name: [] for name in _LISTS}
+    never = dict.fromkeys(_NUMBERS, 0)
+    no = dict.fromkeys(_ANSWERS, False)
+    return {"status": why, **scope, **never, **no}
 
 
 def _present(
@@ -116,16 +153,20 @@ def _present(
         "not_before": record.validity.not_before,
         "expires": record.validity.expires,
         **{name: list(getattr(record, name)) for name in _SCOPE},
+        "territories": _covered(record.territories, request.territories),
+        "opted_in": list(record.opted_in_categories),
+        "addenda": list(record.addendum_forms),
         "counterparties_ok": parties.mode == "any_consented" or set(others) <= set(parties.pids),
         "asset_ok": assets.mode == "any" or request.target_sha256 in assets.sha256,
         "adult": record.subject.age_assurance.adult,
+        "age_assured": record.subject.age_assurance.method in ASSURED_AGES,
+        "enrolled_live": record.binding.liveness.method != "none",
+        "max_pixels": record.limits.max_pixels,
+        "max_seconds": record.limits.max_seconds,
         "template_model_ok": record.binding.model_sha256 == measured.identity_model_sha256,
     }
 
 
-def _uses_left(consent: Consent, connection: sa.Connection, released_under: str) -> int:
-    record = consent.record
-    taken = sa.select(sa.func.count()).where(
-        RESERVATION.c.record_id == record.record_id, RESERVATION.c.warrant_id != released_under
-    )
-    return max(record.max_uses - int(connection.scalar(taken) or 0), 0)
+def _covered(consented: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Return the places consented to, and those of the request that lie within them."""
+    return [*consented, *(place for place in dict.fromkeys(asked) if covers(consented, place))]

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from policies.retention import ClockEvent, DurationRefused, parse_duration
-from policies.terms import REQUIRED_MARKS, Digest, Document, Mark
+from policies.terms import REQUIRED_MARKS, AddendumForm, Digest, Document, Mark
 from policies.territories import ALIASES
 
 FLOOR = "FLOOR"
@@ -26,7 +26,6 @@ Role = Literal["provider", "deployer", "platform", "controller", "producer"]
 Status = Literal["in-force", "transitional", "contract", "voluntary", "draft", "bill", "unverified"]
 Severity = Literal["info", "warn", "error"]
 TextRead = Literal["primary", "secondary", "none"]
-Addendum = Literal["CN", "IL", "TX"]
 Exemption = Literal[
     "legacy_system_before_2026-08-02",
     "not_a_signatory",
@@ -69,20 +68,40 @@ CheckName = Literal[
     "written_release_signed",
 ]
 
+_SIGNED_FORM = ("ADDENDUM-MISSING",)
+# Decides only where a rule that can block demands the form; for any other rule it is a note.
+
 CHECKS: Mapping[CheckName, tuple[str, ...]] = MappingProxyType(
     {name: () for name in get_args(CheckName)}
     | {
-        "adult_only": ("ADULT-ONLY",),
+        "adult_only": ("ADULT-ONLY", "AGE-MINOR", "AGE-CHALLENGE", "BYSTANDER-MINOR"),
         "bystanders_resolved": ("BYSTANDER", "PEOPLE-MISMATCH", "SOURCE-FACES"),
         "clock_not_behind": ("CLOCK-ROLLBACK",),
         "consent_given": ("CONSENT-BROKEN", "CONSENT-STATUS", "CONSENT-WINDOW"),
-        "consent_scope_covers": ("ROLE-SCOPE", "PURPOSE-SCOPE", "MEDIA-SCOPE", "TERRITORY-SCOPE"),
-        "face_matches_consent": ("FACE-MISMATCH", "TEMPLATE-MODEL"),
+        "consent_scope_covers": (
+            "ROLE-SCOPE",
+            "PURPOSE-UNKNOWN",
+            "PURPOSE-SCOPE",
+            "MEDIA-SCOPE",
+            "AUDIENCE-SCOPE",
+            "TERRITORY-SCOPE",
+            "COUNTERPARTY-SCOPE",
+            "ASSET-SCOPE",
+            "LIMIT-EXHAUSTED",
+            "LIMIT-SIZE",
+        ),
+        "face_matches_consent": ("FACE-MISMATCH", "TEMPLATE-MODEL", "INPUTS-MISMATCH"),
         "manifest_signed": ("OUTPUT-MARKED",),
-        "second_confirmation": ("CONSENT-STATUS",),
-        "sensitive_opted_in": ("SENSITIVE-CATEGORY",),
+        "notice_complete": ("NOTICE-UNKNOWN",),
+        "nudity_absent": ("NUDITY",),
+        "registry_clear": ("DO-NOT-SWAP",),
+        "second_confirmation": ("SECOND-CONFIRMATION", "CONSENT-STATUS"),
+        "sensitive_opted_in": ("SENSITIVE-CATEGORY", "PROHIBITED-USE"),
+        "separate_consent_signed": _SIGNED_FORM,
+        "source_origin_declared": _SIGNED_FORM,
         "visible_label_shown": ("OUTPUT-MARKED",),
         "watermark_decodes": ("OUTPUT-MARKED",),
+        "written_release_signed": _SIGNED_FORM,
     }
 )
 """Every check a rule may name, and the codes of `policies.rules` that decide it.
@@ -154,7 +173,7 @@ class LawRule(Document):
     source: Source
     checks: Annotated[tuple[CheckName, ...], _LAX]
     requires_marks: Annotated[tuple[Mark, ...], _LAX]
-    requires_addenda: Annotated[tuple[Addendum, ...], _LAX]
+    requires_addenda: Annotated[tuple[AddendumForm, ...], _LAX]
     evidence: Annotated[tuple[Line, ...], _LAX]
     deadline: Annotated[str, AfterValidator(_duration)]
     deadline_from: ClockEvent | Literal[""]
@@ -175,6 +194,11 @@ class LawRule(Document):
     def reading(self) -> str:
         """How far it was read, in a word: primary, secondary, none, or own rule."""
         return "own rule" if self.is_floor else self.text_read
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nobody here read its official text; the floor has none to read."""
+        return not self.is_floor and self.text_read != "primary"
 
     def applies_on(self, day: date) -> bool:
         """Return whether `day` lies within the rule's dates, both included."""

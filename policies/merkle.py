@@ -47,6 +47,27 @@ def cover(low: int, high: int) -> list[tuple[int, int]]:
     return found
 
 
+def build_tree(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return every full subtree over the leaf hashes: one list a level, the leaves first."""
+    levels, row = [], list(leaves)
+    while row:
+        levels.append(row)
+        row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
+    return levels
+
+
+def root_of(tree: Sequence[Sequence[bytes]], low: int, high: int) -> bytes:
+    """Return the root over leaves [low, high) of a tree made by `build_tree`; `low` is aligned.
+
+    Raises ProofInvalid where the tree is shorter than `high`.
+    """
+    if high == low:
+        return EMPTY_ROOT
+    if not tree or high > len(tree[0]):
+        raise ProofInvalid(f"the log is shorter than {high} entries")
+    return fold([tree[level][index] for level, index in cover(low, high)])
+
+
 def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
     """Return the leaf ranges whose roots prove that leaf `index` is in a tree of `size`.
 

@@ -14,6 +14,7 @@ from policies.canonical import canonical, digest
 from policies.errors import Malformed
 from policies.terms import (
     Audience,
+    BystanderPolicy,
     Category,
     Digest,
     Document,
@@ -26,6 +27,9 @@ from policies.terms import (
     Uuid,
 )
 
+MOST_PEOPLE = 32
+"""Every person is named in the log entry of the decision, which has 4 kB."""
+
 
 class Person(Document):
     """One depicted person: the consent they gave and the part they play."""
@@ -37,7 +41,7 @@ class Person(Document):
 class Request(Document):
     """One swap: whose face, onto whom, in which pictures, for what, where.
 
-    Exactly one source identity and one target body; any number of consented bystanders.
+    Exactly one source identity and one target body; up to 30 consented bystanders.
     """
 
     schema_: Literal["facewarrant/request/1"] = Field(alias="schema")
@@ -45,12 +49,14 @@ class Request(Document):
     operator: Text
     source_sha256: Digest
     target_sha256: Digest
-    people: Annotated[tuple[Person, ...], Field(min_length=2, max_length=64)]
+    people: Annotated[tuple[Person, ...], Field(min_length=2, max_length=MOST_PEOPLE)]
     purpose: Purpose
     medium: Medium
     audience: Audience
     territories: Annotated[tuple[Territory, ...], Field(min_length=1)]
     categories: tuple[Category, ...] = ()
+    bystanders: BystanderPolicy = "refuse"
+    """What happens to faces in the target that nobody named: no picture, or they are blurred."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Request:

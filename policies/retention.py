@@ -108,11 +108,15 @@ def parse_duration(text: str) -> Duration:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Deadline:
-    """One running clock: `due_at` in unix seconds, the rule that sets it, the event behind it."""
+    """One running clock: `due_at` in unix seconds, the rule that sets it, the event behind it.
+
+    `unread`: nobody here read the official text of that rule. Its clock counts all the same.
+    """
 
     due_at: int
     rule_id: str
     event: ClockEvent
+    unread: bool
 
     def seconds_left(self, now: int) -> int:
         """Return the seconds until it is due; negative when it is over."""
@@ -131,7 +135,7 @@ def due(event: ClockEvent, at: int, rules: Iterable[LawRule]) -> tuple[Deadline,
     and ClockTime when `at` is no time.
     """
     deadlines = sorted(
-        Deadline(parse_duration(rule.deadline).after(at), rule.id, event)
+        Deadline(parse_duration(rule.deadline).after(at), rule.id, event, rule.is_unread)
         for rule in rules
         if rule.deadline_from == event
     )

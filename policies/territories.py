@@ -8,7 +8,7 @@ that a misspelt place is not a place without rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from policies.errors import Malformed
@@ -36,9 +36,9 @@ def reached_by(territory: str) -> frozenset[str]:
     """Return the codes under which a rule reaches this place; `*` is everywhere.
 
     A union asked for as a whole is asked for with all its members. Raises Malformed for anything
-    that is not written as an ISO 3166 code, EU or EEA.
+    that is not written as an ISO 3166 code, EU or EEA; a union has no subdivisions.
     """
-    if _CODE.fullmatch(territory) is None:
+    if _CODE.fullmatch(territory) is None or territory.startswith("EU-"):
         raise Malformed(
             f"{territory[:32]!r} is not a territory",
             mend="write an ISO 3166 code such as DE or US-IL, or EU or EEA",
@@ -50,3 +50,17 @@ def reached_by(territory: str) -> frozenset[str]:
     country = ALIASES.get(country, country)
     unions = {name for name, members in GROUPS.items() if country in members}
     return frozenset({"*", country, country + dash + part} | unions)
+
+
+def covers(consented: Collection[str], asked: str) -> bool:
+    """Return whether a consent for these places covers the place that is asked for.
+
+    A country covers its subdivisions and a union its members, never the other way; a union is
+    covered by itself or by all of its members. Raises Malformed for a place that is none.
+    """
+    reached_by(asked)
+    if asked in GROUPS and asked not in consented:
+        return all(covers(consented, member) for member in GROUPS[asked])
+    country = asked.partition("-")[0]
+    unions = {name for name, members in GROUPS.items() if country in members}
+    return not unions.union({asked, country}).isdisjoint(consented)

@@ -16,7 +16,6 @@ from policies.canonical import canonical, digest, parse
 from policies.errors import BadSignature, Error, Malformed
 from policies.facts import PixelBox
 from policies.keys import PublicKey
-from policies.rules import POLICY_SHA256
 from policies.terms import (
     Digest,
     Document,
@@ -70,6 +69,8 @@ class Warrant(Document):
     source_sha256: Digest
     target_sha256: Digest
     people: Annotated[tuple[WarrantPerson, ...], Field(min_length=2, strict=False)]
+    blurred: Annotated[tuple[PixelBox, ...], Field(strict=False)]
+    """Faces of the target that nobody named; the output shows none of them."""
     models: Mapping[ModelName, Digest]
     policy_sha256: Digest
     not_before: UnixTime
@@ -111,13 +112,13 @@ def verify_issuer(warrant: Warrant, *, key: PublicKey) -> None:
         ) from error
 
 
-def verify_warrant(warrant: Warrant, *, key: PublicKey, now: int) -> None:
-    """Return if `key` signed the warrant, `now` is in its window, and its rules are ours.
+def verify_warrant(warrant: Warrant, *, key: PublicKey, policy_sha256: str, now: int) -> None:
+    """Return if `key` signed the warrant, `now` is in its window, and its policy is this one.
 
     Raises WarrantInvalid (WARRANT-FORGED, WARRANT-EXPIRED, WARRANT-OTHER-POLICY).
     """
     verify_issuer(warrant, key=key)
     if not warrant.not_before <= now < warrant.expires_at:
         raise WarrantInvalid("the warrant has expired", code="WARRANT-EXPIRED")
-    if warrant.policy_sha256 != POLICY_SHA256:
+    if warrant.policy_sha256 != policy_sha256:
         raise WarrantInvalid("the rules have changed since", code="WARRANT-OTHER-POLICY")

@@ -9,25 +9,27 @@ other inputs, or whose people's consents have changed since.
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from policies.audit import AuditLog, Receipt
-from policies.canonical import canonical
 from policies.consent import ConsentBroken
 from policies.consents import ConsentBook, ConsentUnknown
-from policies.database import RESERVATION, WARRANT, Database
+from policies.database import Database
 from policies.decide import Decision, Refused, decide
 from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
+from policies.house import House
+from policies.issue import LogPlace, give_back, keep_warrant, sign_warrant
 from policies.keys import SigningKey
 from policies.request import Request
+from policies.tables import WARRANT
 from policies.warrant import (
-    WARRANT_SECONDS,
     State,
     Warrant,
     WarrantInvalid,
@@ -115,6 +117,7 @@ class WarrantDesk:
     log: AuditLog
     consents: ConsentBook
     key: SigningKey
+    house: House
     clock: Callable[[], int]
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
 
@@ -127,7 +130,7 @@ class WarrantDesk:
         """
         with self.database.transaction() as connection:
             decision = self._evaluate(request, measured, connection)
-            receipt = self.log.append("decision", self._entry(request, decision), within=connection)
+            receipt = self._log(request, decision, connection)
             if decision.allow:
                 return self._issue(request, measured, decision, receipt, connection)
         raise Refused(decision)
@@ -144,7 +147,7 @@ class WarrantDesk:
         with self.database.transaction() as connection:
             decision = self._evaluate(request, best, connection, released_under=released_under)
             if not decision.allow:
-                self.log.append("decision", self._entry(request, decision), within=connection)
+                self._log(request, decision, connection)
         if not decision.allow:
             raise Refused(decision)
 
@@ -183,16 +186,29 @@ class WarrantDesk:
         """
         with self.database.transaction() as connection:
             state = self._state(warrant.warrant_id, connection)
-            if state not in ("issued", "started"):
-                return
-            self._move(warrant.warrant_id, state, "aborted", within=connection)
-            connection.execute(
-                sa.delete(RESERVATION).where(RESERVATION.c.warrant_id == warrant.warrant_id)
-            )
-            # A file name that is not text must not keep a warrant from being closed.
-            told = reason[:200].encode(errors="backslashreplace").decode()
-            content = {"warrant": warrant.warrant_id, "reason": told}
-            self.log.append("abort", content, within=connection)
+            if state in ("issued", "started"):
+                self._abort(warrant.warrant_id, state, reason, connection)
+
+    def sweep(self) -> list[str]:
+        """End every warrant that expired without an end, give its uses back; return their ids."""
+        now = self.clock()
+        with self.database.transaction() as connection:
+            self.log.refuse_rollback(now, within=connection)
+            rows = connection.execute(
+                sa.select(WARRANT.c.warrant_id, WARRANT.c.state)
+                .where(WARRANT.c.state.in_(("issued", "started")), WARRANT.c.expires_at <= now)
+                .order_by(WARRANT.c.warrant_id)
+            ).all()
+            for row in rows:
+                self._abort(row.warrant_id, row.state, "expired", connection)
+            return [row.warrant_id for row in rows]
+
+    def _abort(self, warrant_id: str, state: State, reason: str, connection: sa.Connection) -> None:
+        self._move(warrant_id, state, "aborted", within=connection)
+        give_back(warrant_id, within=connection)
+        # A file name that is not text must not keep a warrant from being closed.
+        told = reason[:200].encode(errors="backslashreplace").decode()
+        self.log.append("abort", {"warrant": warrant_id, "reason": told}, within=connection)
 
     def recheck(
         self, warrant_id: str, request: Request, *, identity_model_sha256: str
@@ -251,7 +267,7 @@ class WarrantDesk:
                 return self.check(warrant, state=state, within=connection)
         now = self.clock()
         self.log.refuse_rollback(now, within=within)
-        verify_warrant(warrant, key=self.key.public, now=now)
+        verify_warrant(warrant, key=self.key.public, policy_sha256=self.house.sha256, now=now)
         if (found := self._state(warrant.warrant_id, within)) != state:
             raise WarrantInvalid(f"the warrant is {found}, not {state}", code="WARRANT-SPENT")
         # The state column is not signed; the log also knows which warrants have ended.
@@ -284,21 +300,38 @@ class WarrantDesk:
             request,
             measured,
             book=self.consents,
+            house=self.house,
             now=now,
             within=connection,
             released_under=released_under,
         )
-        return decide(facts, request_sha256=request.sha256, decision_id=self.new_id(), now=now)
+        return decide(
+            facts,
+            request_sha256=request.sha256,
+            decision_id=self.new_id(),
+            now=now,
+            house=self.house,
+        )
 
-    def _entry(self, request: Request, decision: Decision) -> dict[str, Any]:
+    def _log(self, request: Request, decision: Decision, connection: sa.Connection) -> Receipt:
+        return self.log.append(
+            "decision", self._entry(request, decision, connection), within=connection
+        )
+
+    def _entry(
+        self, request: Request, decision: Decision, connection: sa.Connection
+    ) -> dict[str, Any]:
         return {
             "request": request.sha256,
             "decision": decision.sha256,
             "allow": decision.allow,
-            "reasons": list(decision.codes),
+            "reasons": _fit(decision.codes, 1_000),
             "facts": decision.facts_sha256,
             "policy": decision.policy_sha256,
-            "subjects": sorted(self.consents.commit(p.record_id) for p in request.people),
+            "notes": _fit(sorted({note.rule_id for note in decision.notes}), 400),
+            "subjects": sorted(
+                self.consents.name_in_log(p.record_id, within=connection) for p in request.people
+            ),
         }
 
     def _issue(
@@ -309,63 +342,23 @@ class WarrantDesk:
         receipt: Receipt,
         connection: sa.Connection,
     ) -> Warrant:
-        body = {
-            "schema": "facewarrant/warrant/1",
-            "warrant_id": self.new_id(),
-            "request_id": request.request_id,
-            "request_sha256": request.sha256,
-            "decision_id": decision.decision_id,
-            "decision_sha256": decision.sha256,
-            "decision_index": receipt.index,
-            "log_origin": self.log.origin,
-            "log_size": receipt.size,
-            "source_sha256": request.source_sha256,
-            "target_sha256": request.target_sha256,
-            "people": self._name_people(request, measured, connection),
-            "models": dict(measured.models),
-            "policy_sha256": decision.policy_sha256,
-            "not_before": decision.evaluated_at,
-            "expires_at": decision.evaluated_at + WARRANT_SECONDS,
-            "kid": self.key.public.kid,
-        }
-        warrant = read_warrant(canonical(body | {"sig": self.key.sign("warrant", body)}))
-        self._keep(warrant, decision.evaluated_at, connection)
-        content = {"warrant": warrant.sha256, "decision": receipt.index}
-        self.log.append("warrant", content, within=connection)
-        return warrant
-
-    def _name_people(
-        self, request: Request, measured: Measured, connection: sa.Connection
-    ) -> list[dict[str, Any]]:
-        boxes = {(m.record_id, m.role): m.box for m in measured.people}
         heads = {
             p.record_id: self.consents.read(p.record_id, within=connection).state.head
             for p in request.people
         }
-        return [
-            {
-                "record_id": person.record_id,
-                "role": person.role,
-                "box": boxes[person.record_id, person.role],
-                "consent_head": heads[person.record_id],
-            }
-            for person in request.people
-        ]
-
-    def _keep(self, warrant: Warrant, at: int, connection: sa.Connection) -> None:
-        """Store an issued warrant and take one use of every consent it names."""
-        connection.execute(
-            sa.insert(WARRANT),
-            {
-                "warrant_id": warrant.warrant_id,
-                "request_id": warrant.request_id,
-                "document": warrant.encode(),
-                "state": "issued",
-                "changed_at": at,
-            },
+        warrant = sign_warrant(
+            request,
+            measured,
+            decision,
+            heads=heads,
+            place=LogPlace(self.log.origin, receipt.index, receipt.size),
+            warrant_id=self.new_id(),
+            key=self.key,
         )
-        for record_id in sorted({person.record_id for person in warrant.people}):
-            _reserve(connection, record_id, warrant.warrant_id)
+        keep_warrant(warrant, within=connection)
+        content = {"warrant": warrant.sha256, "decision": receipt.index}
+        self.log.append("warrant", content, within=connection)
+        return warrant
 
     def _move(self, warrant_id: str, old: State, new: State, *, within: sa.Connection) -> None:
         moved = within.execute(
@@ -385,12 +378,13 @@ class WarrantDesk:
         return found
 
 
-def _reserve(connection: sa.Connection, record_id: str, warrant_id: str) -> None:
-    """Take the next use of a consent; the primary key is the second lock behind IMMEDIATE."""
-    last = connection.scalar(
-        sa.select(sa.func.max(RESERVATION.c.seq)).where(RESERVATION.c.record_id == record_id)
-    )
-    seq = 0 if last is None else int(last) + 1
-    connection.execute(
-        sa.insert(RESERVATION), {"record_id": record_id, "seq": seq, "warrant_id": warrant_id}
-    )
+def _fit(names: Sequence[str], room: int) -> list[str]:
+    """Return the names that fit into `room` bytes of a log entry, and how many more there are.
+
+    A house may add reasons and rules without end; what it adds must not keep a decision from being
+    logged. The digest of the decision is over all of them.
+    """
+    ends = itertools.accumulate(len(name.encode()) + 3 for name in names)
+    fitting = sum(end <= room for end in ends)
+    more = len(names) - fitting
+    return [*names[:fitting], *([f"and {more} more"] if more else [])]

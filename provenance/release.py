@@ -191,7 +191,8 @@ def _finish(
                 released_at=press.clock(),
             )
         )
-        press.registry.add(rows[0], within=connection)
+        shown = [person.record_id for person in warrant.people]
+        press.registry.add(rows[0], people=shown, within=connection)
 
     content = {
         "manifest": signed.manifest_id,

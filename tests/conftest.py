@@ -5,28 +5,38 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Callable, Sequence
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import c2pa
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 from policies.audit import AuditLog
 from policies.canonical import canonical
-from policies.consent import ConsentRecord, Signer, read_record, sign
-from policies.consent import encode as encode_document
+from policies.consent import sign, sign_opt_in
 from policies.consents import ConsentBook
 from policies.database import Database
 from policies.digest import sha256_hex
 from policies.facts import Measured, MeasuredPerson
+from policies.house import shipped_house
+from policies.keyprovider import KeyDenied, Standing, Wrapped
 from policies.keys import CommitmentKey, SigningKey
+from policies.record import ConsentRecord, Signer, read_record
+from policies.record import encode as encode_document
 from policies.request import Request, make_request
-from policies.terms import PersonRole
-from policies.vault import SealedTemplate, Vault
+from policies.subjectkeys import SubjectKeys
+from policies.terms import AgeMethod, Category, PersonRole
 from policies.warrants import ActiveWarrant, WarrantDesk
 from provenance.draft import Draft, Maker
 from provenance.media import Picture, decode, encode
@@ -57,7 +67,7 @@ class Clock:
 
 @dataclass
 class Office:
-    """Controller, vault, consents, log and warrant desk over one in-memory database."""
+    """Controller, subjects' keys, consents, log and warrant desk, all in memory."""
 
     clock: Clock = field(default_factory=Clock)
     database: Database = field(default_factory=lambda: Database("sqlite://"))
@@ -66,71 +76,55 @@ class Office:
         self.controller = SigningKey.from_seed(b"c" * 32)
         self.desk_key = SigningKey.from_seed(b"w" * 32)
         self.log_key = SigningKey.from_seed(b"l" * 32)
-        self.vault = Vault(b"k" * 32)
+        self.subject_keys = SubjectKeys("sqlite://", TestKeys(), clock=self.clock)
         self.log = AuditLog(
             self.database, origin="log.test/facewarrant", key=self.log_key, clock=self.clock
         )
         self.book = ConsentBook(
             database=self.database,
             log=self.log,
-            vault=self.vault,
+            keys=self.subject_keys,
             controllers=(self.controller.public,),
             commitment=CommitmentKey(b"p" * 32),
             clock=self.clock,
         )
-        self.desk = WarrantDesk(self.database, self.log, self.book, self.desk_key, self.clock)
+        self.house = shipped_house([sha256_hex(b"notice")])
+        self.desk = WarrantDesk(
+            self.database, self.log, self.book, self.desk_key, self.house, self.clock
+        )
         self.subjects: dict[str, SigningKey] = {}
         self._numbers = itertools.count(1)
 
     def record(
-        self, *, face: bytes = b"", model_sha256: str = MODEL_SHA256, **changes: object
-    ) -> tuple[ConsentRecord, SealedTemplate]:
-        """A signed record that permits everything sensible, with `changes` on top.
+        self,
+        *,
+        face: bytes | None = None,
+        model_sha256: str = MODEL_SHA256,
+        age: AgeMethod = "document",
+        opted_in: Sequence[Category] = (),
+        **changes: Any,
+    ) -> tuple[ConsentRecord, bytes]:
+        """A signed record that permits everything sensible, and its sealed template.
 
-        `face`: the bytes of the template, made by the identity model of that digest.
+        `face`: the bytes of the template, made by the identity model of that digest. `changes` go
+        on top, part by part: `validity={"expires": 1}` leaves `not_before` as it is, `max_uses=1`
+        stands for `limits={"max_uses": 1}`.
         """
         number = next(self._numbers)
         record_id = f"00000000-0000-7000-8000-{number:012x}"
         subject = SigningKey.from_seed(sha256_bytes(f"subject {number}"))
         self.subjects[record_id] = subject
-        template = self.vault.seal(
-            face or f"template {number}".encode(), record_id=record_id, model_sha256=model_sha256
-        )
-        fields = {
-            "schema": "facewarrant/consent/1",
-            "record_id": record_id,
-            "subject": {
-                "pid": f"ps_{number:026b}".translate(LETTERS),
-                "key": subject.public.hex,
-                "age_assurance": {"method": "document", "adult": True, "checked_at": NOW - DAY},
-            },
-            "controller": {"id": "ctl", "name": "Test Controller", "contact": "dpo@test.invalid"},
-            "notice": {
-                "id": "n",
-                "version": "1",
-                "language": "en",
-                "sha256": sha256_hex(b"notice"),
-            },
-            "purposes": ["film_vfx", "personal"],
-            "roles": ["source_identity", "target_body", "bystander"],
-            "media": ["image"],
-            "audiences": ["internal", "public"],
-            "territories": ["DE", "FR"],
-            "counterparties": {"mode": "any_consented", "pids": []},
-            "assets": {"mode": "any", "sha256": []},
-            "opted_in": [],
-            "max_uses": 100,
-            "validity": {"not_before": NOW - DAY, "expires": NOW + 30 * DAY},
-            "retention": "P1Y",
-            "withdrawal": "facewarrant consent withdraw",
-            "binding": {
-                "model": "idnet",
-                "model_sha256": model_sha256,
-                "template_sha256": sha256_hex(template.ciphertext),
-            },
-            "signatures": [],
-        } | changes
-        return self.signed(read_record(canonical(fields))), template
+        if "max_uses" in changes:
+            changes = {"limits": {"max_uses": changes.pop("max_uses")}, **changes}
+        fields = consent_fields(record_id, number, subject, age=age)
+        for category in opted_in:
+            signed = sign_opt_in(record_id, category, key=subject, at=self.clock())
+            fields["opted_in"].append(signed.model_dump(mode="json"))
+        template = f"template {number}".encode() if face is None else face
+        pid = (fields["subject"] | changes.get("subject", {}))["pid"]
+        sealed = self.book.seal(template, pid=pid, record_id=record_id, model_sha256=model_sha256)
+        fields["binding"] |= {"model_sha256": model_sha256, "template_sha256": sha256_hex(sealed)}
+        return self.signed(read_record(canonical(overlay(fields, changes)))), sealed
 
     def signed(self, record: ConsentRecord) -> ConsentRecord:
         """The record with the signatures of its subject and of the controller."""
@@ -148,9 +142,9 @@ class Office:
         }
         return {signer: known[signer] for signer in signers}
 
-    def enrol(self, **changes: object) -> str:
+    def enrol(self, **changes: Any) -> str:
         """Store a record and take it to `confirmed`; returns its id."""
-        record, template = self.record(**changes)  # type: ignore[arg-type]
+        record, template = self.record(**changes)
         self.book.add(record, template)
         self.book.append(
             record.record_id, "given", keys=self.keys(record.record_id, "subject", "controller")
@@ -199,6 +193,8 @@ class Office:
                 role=p.role,
                 match="match",
                 distance_milli=300,
+                age="clear",
+                registry="clear",
                 box=(boxes or {}).get(p.role, WHOLE),
             )
             for p in request.people
@@ -210,13 +206,19 @@ class Office:
             "source_faces": 1,
             "target_faces": shown,
             "target_faces_resolved": shown,
+            "blurred": (),
+            "unnamed_minor": False,
+            "source_nudity": "clear",
+            "target_nudity": "clear",
+            "pixels": 512 * 512,
+            "seconds": 0,
             "people": people,
             "models": {"idnet": MODEL_SHA256},
             "identity_model_sha256": MODEL_SHA256,
         } | changes
         return Measured.model_validate(fields)
 
-    def swap_request(self, *, face: bytes = b"", **changes: object) -> Request:
+    def swap_request(self, *, face: bytes | None = None, **changes: object) -> Request:
         """A request between two freshly enrolled people, who both look like `face`."""
         people: list[tuple[str, PersonRole]] = [
             (self.enrol(face=face), "source_identity"),
@@ -228,9 +230,97 @@ class Office:
 LETTERS = str.maketrans("01", "ab")
 
 
+def consent_fields(
+    record_id: str, number: int, subject: SigningKey, *, age: AgeMethod
+) -> dict[str, Any]:
+    """The fields of a record that permits everything sensible; person `number` of the office."""
+    is_rendered = age == "rendered"
+    liveness = {
+        "method": "rendered" if is_rendered else "video_challenge",
+        "nonce_sha256": "" if is_rendered else sha256_hex(f"challenge {number}".encode()),
+        "score_milli": 0 if is_rendered else 900,
+        "at": NOW - DAY,
+    }
+    return {
+        "schema": "facewarrant/consent/1",
+        "record_id": record_id,
+        "subject": {
+            "pid": f"ps_{number:026b}".translate(LETTERS),
+            "key": subject.public.hex,
+            "age_assurance": {
+                "method": age,
+                "adult": True,
+                "checked_at": NOW - DAY,
+                "evidence": "" if age == "self_declared" else f"check {number}",
+            },
+        },
+        "controller": {
+            "id": "ctl",
+            "name": "Test Controller",
+            "address": "1 Test Street, Testville",
+            "contact": "dpo@test.invalid",
+            "type": "company",
+        },
+        "notice": {"id": "n", "version": "1", "language": "en", "sha256": sha256_hex(b"notice")},
+        "purposes": ["film_vfx", "personal"],
+        "roles": ["source_identity", "target_body", "bystander"],
+        "media": ["image"],
+        "audiences": ["internal", "public"],
+        "territories": ["DE", "FR"],
+        "counterparties": {"mode": "any_consented", "pids": []},
+        "assets": {"mode": "any", "sha256": [], "project": ""},
+        "prohibited": [],
+        "opted_in": [],
+        "limits": {"max_uses": 100, "max_pixels": 100_000_000, "max_seconds": 600},
+        "validity": {"not_before": NOW - DAY, "expires": NOW + 30 * DAY},
+        "personal_data": [{"type": "pd:FacialPrint", "special": True, "required": True}],
+        "storage": {"locations": ["Testville, DE"], "retention": "P1Y"},
+        "recipients": ["nobody outside Test Controller"],
+        "rights": "access, rectification, erasure, portability, complaint",
+        "withdrawal": {"method": "facewarrant consent withdraw", "url": ""},
+        "authority": "Testville data protection authority",
+        "dpia_ref": "DPIA-1",
+        "compensation_ref": "",
+        "binding": {"model": "idnet", "liveness": liveness},
+        "addenda": [],
+        "signatures": [],
+    }
+
+
+def overlay(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The fields with changes on top; where both hold an object, part by part."""
+    merged = dict(fields)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = overlay(merged[name], value) if both else value
+    return merged
+
+
 def sha256_bytes(text: str) -> bytes:
     """32 bytes that differ for every text."""
     return bytes.fromhex(sha256_hex(text.encode()))
+
+
+class TestKeys:
+    """A key provider with one key that nobody has to keep."""
+
+    __test__ = False
+    version = "v1"
+
+    def wrap(self, key: bytes) -> Wrapped:
+        return Wrapped(aes_key_wrap(b"k" * 32, key), self.version)
+
+    def unwrap(self, wrapped: Wrapped) -> bytes:
+        return aes_key_unwrap(b"k" * 32, wrapped.blob)
+
+    def rotate(self) -> str:
+        raise KeyDenied("this provider has one version")
+
+    def destroy(self, version: str) -> None:
+        raise KeyDenied(f"{version} is the current version")
+
+    def standing(self, version: str) -> Standing:
+        return Standing("kept")
 
 
 @pytest.fixture
@@ -441,3 +531,109 @@ def sign_elsewhere(
 def sign_elsewhere_fixture() -> Callable[..., bytes]:
     """`sign_elsewhere(pki, picture, parent=...)`: what another maker's tool would release."""
     return sign_elsewhere
+
+
+# --- databases: SQLite and PostgreSQL ------------------------------------------------------------
+
+
+class PostgresServer:
+    """A PostgreSQL server of this test run's own: in a new folder, on a socket, never on a port."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self.folder = programs, folder
+        self._numbers = itertools.count(1)
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:  # the server refuses to run as root
+            names = {entry.pw_name: entry for entry in pwd.getpwall()}
+            user = names.get("postgres") or names["nobody"]
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._run("initdb", "-A", "trust", "-U", "facewarrant", "-E", "UTF8", "--locale=C", "-N")
+        options = f"-F -h '' -k {folder} -c max_connections=100"
+        self._run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+        self._admin = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        Database(self.new()).close()  # the first one: migrated, then copied for every test
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, "-D", self.folder / "data", *arguments],
+            check=True,
+            cwd=self.folder,
+            env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+            stdout=subprocess.DEVNULL,  # a pipe would stay open in the server
+            **self._as,
+        )
+
+    def url(self, name: str, user: str = "facewarrant") -> str:
+        return f"postgresql+psycopg2://{user}@/{name}?host={self.folder}"
+
+    def new(self, template: str = "template1") -> str:
+        """Make a database, empty or the copy of another; returns its address."""
+        name = f"test{next(self._numbers)}"
+        self.execute(f"create database {name} template {template}")
+        return self.url(name)
+
+    def new_migrated(self) -> str:
+        """Make a database with the newest schema; returns its address."""
+        return self.new("test1")
+
+    def drop(self, url: str) -> None:
+        self.execute(f"drop database {sa.make_url(url).database} with (force)")
+
+    def execute(self, sql: str) -> None:
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(sql)
+
+    def stop(self) -> None:
+        self._admin.dispose()
+        self._run("pg_ctl", "stop", "-m", "immediate")
+
+
+def find_postgres() -> Path | None:
+    """The folder of PostgreSQL's programs; Debian keeps them off the PATH."""
+    found = shutil.which("initdb")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    return Path(found).resolve().parent if found else folders[-1] if folders else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server for the whole run; skips only where PostgreSQL is not installed."""
+    programs = find_postgres()
+    if programs is None:
+        message = "PostgreSQL is not installed: no initdb on the PATH or in /usr/lib/postgresql"
+        if os.environ.get("FACEWARRANT_TEST_REQUIRE_POSTGRES") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    # Not pytest's own folder: that is closed to the user the server runs as.
+    with tempfile.TemporaryDirectory(prefix="fw-pg-") as folder:
+        server = PostgresServer(programs, Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of a PostgreSQL database with the newest schema, this test's own."""
+    url = postgres_server.new_migrated()
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database in a file, then of one on a server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def any_database(any_url: str) -> Iterator[Database]:
+    """A database in a file, then one on a server."""
+    database = Database(any_url)
+    yield database
+    database.close()

@@ -20,9 +20,9 @@ from pipelines.deployment import Deployment, create, open_deployment
 from pipelines.outcome import Job, Outcome
 from pipelines.people import Scope, grant
 from pipelines.settings import read_settings
-from policies.database import RESERVATION, WARRANT
 from policies.digest import sha256_hex
 from policies.request import make_request
+from policies.tables import RESERVATION, WARRANT
 from provenance.c2pa import read_manifest
 from provenance.media import decode
 

@@ -18,8 +18,8 @@ from generator.nudity import (
     NUDITY_NET,
     NsfwNet,
     NudityGate,
+    average,
     open_nudity_gate,
-    shrink,
     spans_along,
     squash,
     views_of,
@@ -283,7 +283,7 @@ def test_a_gate_without_its_weights_does_not_open(
 @pytest.mark.parametrize("shape", [(512, 512), (1024, 700), (300, 1800), (4000, 40), (16, 16)])
 def test_the_views_are_few_and_the_spans_cover_a_long_side(shape: tuple[int, int]) -> None:
     names = [name for name, _ in views_of(np.zeros((*shape, 3), np.uint8), 224)]
-    assert names[:3] == ["whole", "smooth", "mirror"]
+    assert names[:3] == ["whole", "even", "mirror"]
     assert len(names) == len(set(names)) <= 8 + MAX_ALONG
     long_px, short_px = max(shape), min(shape)
     spans = spans_along(long_px, short_px)
@@ -299,11 +299,21 @@ def test_spans_are_about_as_long_as_the_picture_is_wide() -> None:
     assert len(spans_along(100_000, 16)) == MAX_ALONG
 
 
-def test_shrinking_averages_by_a_whole_factor() -> None:
+def test_averaged_views_hold_every_pixel_and_no_more_than_the_net_takes() -> None:
     frame = np.zeros((900, 450, 3), np.uint8)
     frame[::2] = 200
-    small = shrink(frame, 224)
+    small = average(frame, 225)
     assert small.shape == (225, 225, 3)
     assert set(np.unique(small)) == {100}
-    assert shrink(frame[:300], 224).shape == (300, 225, 3)
-    assert shrink(frame[:300, :300], 224).shape == (300, 300, 3)
+    assert average(frame[:300], 224).shape == (224, 224, 3)
+    assert average(frame[:100, :300], 224).shape == (100, 224, 3)
+
+
+def test_averaged_views_are_as_sharp_as_before_they_were_averaged() -> None:
+    """Softness alone reads as skin: an edge must stay an edge."""
+    frame = np.full((64, 64, 3), 100, np.uint8)
+    frame[:, 32:] = 140
+    even = average(frame, 64).astype(int)
+    assert (even[:, 31] < 100).all()
+    assert (even[:, 32] > 140).all()
+    assert (even[:, :25] == 100).all()

@@ -16,7 +16,7 @@ from pipelines import doctor
 from pipelines.deployment import create
 from pipelines.doctor import Finding, examine
 from pipelines.settings import read_settings
-from policies.database import ENTRY
+from policies.tables import ENTRY
 
 
 class Usage(NamedTuple):

@@ -29,12 +29,21 @@ def _person(number: int, role: str) -> dict[str, Any]:
         "audiences": ["internal", "public"],
         "territories": ["DE", "FR"],
         "opted_in": [],
+        "prohibited": ["tobacco"],
+        "addenda": ["US-TX-ORIGIN"],
         "counterparties_ok": True,
         "asset_ok": True,
+        "notice_known": True,
         "adult": True,
+        "age_assured": True,
+        "enrolled_live": True,
         "uses_left": 3,
+        "max_pixels": 1_000_000,
+        "max_seconds": 30,
         "template_model_ok": True,
         "match": "match",
+        "age": "clear",
+        "registry": "clear",
     }
 
 
@@ -46,12 +55,22 @@ GOOD = {
     "audience": "internal",
     "territories": ["DE"],
     "categories": [],
+    "bystanders": "refuse",
+    "purpose_known": True,
     "marks": ["c2pa", "label", "watermark"],
+    "required_marks": ["c2pa"],
+    "required_addenda": [],
     "inputs_match": True,
     "people_match": True,
     "source_faces": 1,
     "target_faces": 1,
     "target_faces_resolved": 1,
+    "target_faces_blurred": 0,
+    "unnamed_minor": False,
+    "source_nudity": "clear",
+    "target_nudity": "clear",
+    "pixels": 262_144,
+    "seconds": 0,
     "people": [_person(1, "source_identity"), _person(2, "target_body")],
 }
 
@@ -71,9 +90,40 @@ def _target(**changes: Any) -> Callable[[FACTS], None]:
     return lambda facts: facts["people"][1].update(changes)
 
 
+def _opted_in_and_barred(facts: FACTS) -> None:
+    """A use that one person opted in to and barred: the bar counts."""
+    facts["categories"] = ["tobacco"]
+    for person in facts["people"]:
+        person["opted_in"] = ["tobacco"]
+    facts["people"][1]["prohibited"] = []
+
+
+def _minors_opted_in(facts: FACTS) -> None:
+    """What no signature permits, signed for by everybody."""
+    facts["categories"] = ["minors_context"]
+    for person in facts["people"]:
+        person |= {"opted_in": ["minors_context"], "prohibited": []}
+
+
 def _two_sources(facts: FACTS) -> None:
     """Two sources and one face in the target: the counts agree, the roles do not."""
     facts["people"].append({**facts["people"][0], "record_id": facts["people"][1]["record_id"]})
+
+
+def _blurred(faces: int, says: str) -> Callable[[FACTS], None]:
+    """One named face, `faces` in all, the others blurred; what the request says about others."""
+    return _whole(target_faces=faces, target_faces_blurred=1, bystanders=says)
+
+
+def _challenged(facts: FACTS) -> None:
+    """A young face, and nothing in the record that answers the challenge."""
+    facts["people"][0] |= {"age": "challenge", "age_assured": False}
+
+
+def _enrolled_from_pictures(facts: FACTS) -> None:
+    """A public release of somebody who was never there in person."""
+    facts["audience"] = "public"
+    facts["people"][1]["enrolled_live"] = False
 
 
 def _bystander_twice(facts: FACTS) -> None:
@@ -97,9 +147,27 @@ TWINS: list[tuple[tuple[str, ...], Callable[[FACTS], None]]] = [
     (("BYSTANDER",), _whole(target_faces=2, target_faces_resolved=2)),
     (("BYSTANDER",), _whole(target_faces=0, target_faces_resolved=0)),
     (("BYSTANDER",), _whole(target_faces_resolved=2)),
+    (("BYSTANDER",), _blurred(2, "refuse")),
+    (("BYSTANDER",), _blurred(3, "blur")),
+    (("BYSTANDER",), _blurred(1, "blur")),
+    (("BYSTANDER-MINOR",), _whole(unnamed_minor=True)),
+    *((("NUDITY",), _whole(source_nudity=s)) for s in ("review", "found", "unavailable")),
+    *((("NUDITY",), _whole(target_nudity=s)) for s in ("review", "found", "unavailable")),
+    (("PURPOSE-UNKNOWN",), _whole(purpose_known=False)),
     (_BROKEN, _source(status="broken")),
     (_BROKEN, _target(status="unknown")),
-    *((("CONSENT-STATUS",), _source(status=s)) for s in ("requested", "given", "withdrawn")),
+    *((("CONSENT-STATUS",), _source(status=s)) for s in ("requested", "withdrawn")),
+    (("CONSENT-STATUS", "SECOND-CONFIRMATION"), _source(status="given")),
+    (("NOTICE-UNKNOWN",), _target(notice_known=False)),
+    (("PROHIBITED-USE",), _opted_in_and_barred),
+    (("PROHIBITED-USE",), _minors_opted_in),
+    (("ADDENDUM-MISSING",), _whole(required_addenda=["CN-SEPARATE"])),
+    (("LIMIT-SIZE",), _source(max_pixels=262_143)),
+    (("LIMIT-SIZE",), _whole(seconds=31)),
+    (("AGE-MINOR",), _target(age="minor")),
+    (("AGE-CHALLENGE",), _challenged),
+    (("LIVENESS",), _enrolled_from_pictures),
+    *((("DO-NOT-SWAP",), _source(registry=s)) for s in ("hit", "ambiguous", "unavailable")),
     *((("CONSENT-STATUS",), _target(status=s)) for s in ("revoked", "refused", "invalidated")),
     (("CONSENT-STATUS",), _target(status="expired")),
     (("CONSENT-WINDOW",), _source(expires=NOW)),
@@ -161,14 +229,29 @@ def _object_to(f: FACTS) -> set[tuple[str, str]]:
             "source_identity", "target_body"] or len(shown) != len(roles) - 1
             or shown.count("target_body") != 1 or sorted(set(named)) != named,
         ("SOURCE-FACES", ""): f["source_faces"] != 1,
-        ("BYSTANDER", ""): {f["target_faces"], f["target_faces_resolved"]} != {len(shown)}
-            or not shown,
-        ("OUTPUT-MARKED", ""): sorted(set(f["marks"])) != ["c2pa", "label", "watermark"],
+        ("PURPOSE-UNKNOWN", ""): not f["purpose_known"],
+        ("BYSTANDER", ""): f["target_faces_resolved"] != len(shown) or not shown
+            or f["target_faces"] - f["target_faces_blurred"] != len(shown)
+            or (f["target_faces_blurred"] > 0 and f["bystanders"] == "refuse"),
+        ("BYSTANDER-MINOR", ""): f["unnamed_minor"],
+        ("NUDITY", ""): [f["source_nudity"], f["target_nudity"]] != ["clear"] * 2,
+        ("OUTPUT-MARKED", ""): sorted(set(f["marks"])) != ["c2pa", "label", "watermark"]
+            or any(m not in f["marks"] for m in f["required_marks"]),
     }  # fmt: skip
     for p in f["people"]:
         checks = {
             "CONSENT-BROKEN": p["status"] in ("broken", "unknown"),
             "CONSENT-STATUS": p["status"] != "confirmed",
+            "SECOND-CONFIRMATION": p["status"] == "given",
+            "NOTICE-UNKNOWN": not p["notice_known"],
+            "PROHIBITED-USE": "minors_context" in f["categories"]
+            or any(c in p["prohibited"] for c in f["categories"]),
+            "ADDENDUM-MISSING": any(a not in p["addenda"] for a in f["required_addenda"]),
+            "LIMIT-SIZE": f["pixels"] > p["max_pixels"] or f["seconds"] > p["max_seconds"],
+            "AGE-MINOR": p["age"] not in ("clear", "challenge"),
+            "AGE-CHALLENGE": p["age"] in ("challenge", "minor") and not p["age_assured"],
+            "LIVENESS": f["audience"] in ("public", "paid_ads") and not p["enrolled_live"],
+            "DO-NOT-SWAP": p["registry"] in ("hit", "ambiguous", "unavailable"),
             "CONSENT-WINDOW": f["now"] < p["not_before"] or f["now"] > p["expires"] - 1,
             "ROLE-SCOPE": p["roles"].count(p["role"]) == 0,
             "PURPOSE-SCOPE": p["purposes"].count(f["purpose"]) == 0,

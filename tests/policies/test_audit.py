@@ -10,21 +10,25 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SQLiteDialect
 
+import policies.audit
 from policies.audit import (
-    MAX_ENTRY_BYTES,
     AuditLog,
     ClockRollback,
     LogTampered,
+    _insert_into,
     last_time,
     verify_entry,
 )
-from policies.canonical import canonical
-from policies.checkpoint import open_checkpoint
+from policies.canonical import canonical, parse
+from policies.checkpoint import TooFewWitnesses, WitnessKey, add_cosignature, open_checkpoint
 from policies.database import Database
+from policies.entries import MAX_ENTRY_BYTES
 from policies.errors import BadSignature, Error, Malformed, StoreUnavailable
 from policies.keys import SigningKey
 from policies.merkle import EMPTY_ROOT, ProofInvalid, leaf_hash, node_hash, verify_consistency
+from policies.tables import NODE
 
 ORIGIN = "log.test/facewarrant"
 KEY = SigningKey.from_seed(b"l" * 32)
@@ -48,16 +52,16 @@ def make_log(database: Database | None = None, *, entries: int = 0) -> AuditLog:
 
 def test_entries_come_back_in_order() -> None:
     log = make_log()
-    receipts = [log.append("decision", {"n": n}) for n in range(3)]
+    receipts = [log.append("decision", {"request": f"r{n}"}) for n in range(3)]
     assert [(r.index, r.size) for r in receipts] == [(0, 1), (1, 2), (2, 3)]
-    assert log.entries()[1] == {"v": 1, "kind": "decision", "at": NOW, "n": 1}
-    assert log.origin == ORIGIN
+    assert log.entries()[1] == {"v": 1, "kind": "decision", "at": NOW, "request": "r1"}
+    assert (log.origin, log.public) == (ORIGIN, KEY.public)
 
 
 def test_the_stored_tree_is_the_recomputed_one() -> None:
     log = make_log()
     for size in range(1, 18):
-        log.append("warrant", {"n": size})
+        log.append("warrant", {"decision": size})
         head = open_checkpoint(log.checkpoint(), origin=ORIGIN, key=KEY.public)
         assert head == log.check()
         assert head.size == size
@@ -101,7 +105,7 @@ def test_a_proof_needs_the_right_log_key_and_origin() -> None:
 def test_consistency_from_every_kept_checkpoint() -> None:
     log, kept = make_log(), []
     for n in range(12):
-        log.append("abort", {"n": n})
+        log.append("abort", {"warrant": f"w{n}"})
         kept.append(open_checkpoint(log.checkpoint(), origin=ORIGIN, key=KEY.public))
     new = kept[-1]
     for old in kept:
@@ -109,9 +113,15 @@ def test_consistency_from_every_kept_checkpoint() -> None:
             old=old.size, new=new.size, old_root=old.root, new_root=new.root,
             path=log.prove_consistency(old.size),
         )  # fmt: skip
-    for wrong in (-1, 0, 13, 2**70):
+    for old in kept:
+        between = kept[max(old.size, 9) - 1]
+        verify_consistency(
+            old=old.size, new=between.size, old_root=old.root, new_root=between.root,
+            path=log.prove_consistency(old.size, between.size),
+        )  # fmt: skip
+    for wrong in ((-1,), (0,), (13,), (2**70,), (3, 2), (3, 13), (0, 0)):
         with pytest.raises(LogTampered):
-            log.prove_consistency(wrong)
+            log.prove_consistency(*wrong)
 
 
 @pytest.mark.parametrize("index", [-1, 3, 10**9])
@@ -132,9 +142,8 @@ def test_an_index_beyond_the_database_is_an_error_of_ours() -> None:
         ("gossip", {}),
         ("Decision", {}),
         ("", {}),
-        ("decision", {"text": "x" * MAX_ENTRY_BYTES}),
-        ("decision", {"n": 0.5}),
-        ("decision", {"n": "\ud800"}),
+        ("decision", {"request": "x" * MAX_ENTRY_BYTES}),
+        ("decision", {"request": "\ud800"}),
         ("release", {"kind": "decision"}),
         ("release", {"at": 0}),
         ("release", {"v": 2, "at": 0}),
@@ -150,10 +159,10 @@ def test_what_is_not_an_entry(kind: Any, content: dict[str, Any]) -> None:
 
 def test_an_entry_of_exactly_the_limit_fits() -> None:
     log = make_log()
-    room = MAX_ENTRY_BYTES - len(canonical({"v": 1, "kind": "abort", "at": NOW, "text": ""}))
-    log.append("abort", {"text": "x" * room})
+    room = MAX_ENTRY_BYTES - len(canonical({"v": 1, "kind": "abort", "at": NOW, "reason": ""}))
+    log.append("abort", {"reason": "x" * room})
     with pytest.raises(Malformed):
-        log.append("abort", {"text": "x" * (room + 1)})
+        log.append("abort", {"reason": "x" * (room + 1)})
 
 
 def test_a_clock_behind_the_log_appends_nothing() -> None:
@@ -193,14 +202,104 @@ def test_the_newest_entry_about_something() -> None:
     database = Database("sqlite://")
     log = make_log(database)
     for n in range(3):
-        log.append("consent_event", {"subject": "a", "n": n})
-        log.append("consent_event", {"subject": "b", "n": n})
+        log.append("consent_event", {"subject": "a", "seq": n})
+        log.append("consent_event", {"subject": "b", "seq": n})
     log.append("abort", {"warrant": "w"})
     log.append("decision", {"subjects": ["a"]})
+    log.append("erasure", {"subject": "a", "receipt": "r"})  # no step of the consent
     with database.transaction() as connection:
-        assert (log.newest("a", within=connection) or {})["n"] == 2
+        assert (log.newest("a", within=connection) or {})["seq"] == 2
         assert (log.newest("w", within=connection) or {})["kind"] == "abort"
         assert log.newest("c", within=connection) is None
+
+
+def numbered(count: int) -> list[Any]:
+    """Entries of several kinds, all different."""
+    kinds = ("warrant", "decision", "consent_event")
+    fields = ("decision", "request", "seq")
+    return [(kinds[n % 3], {fields[n % 3]: n}) for n in range(count)]
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=7))
+def test_batches_give_the_tree_of_single_entries(sizes: list[int]) -> None:
+    single, batched, batch = make_log(), make_log(), iter(numbered(70))
+    for size in sizes:
+        entries = [next(batch) for _ in range(size)]
+        receipts = batched.append_many(entries)
+        assert receipts == tuple(single.append(*entry) for entry in entries)
+        assert batched.checkpoint() == single.checkpoint()
+    assert batched.check() == single.check()
+    assert batched.entries() == single.entries()
+
+
+def test_a_batch_is_one_transaction() -> None:
+    database = Database("sqlite://")
+    log = make_log(database, entries=3)
+    with pytest.raises(Malformed):
+        log.append_many([*numbered(4), ("decision", {"name": "Alice"})])
+    assert log.check().size == 3
+    assert log.append_many([]) == ()
+    with database.transaction() as connection:
+        assert log.append_many(numbered(2), within=connection)[1].size == 5
+    assert log.check().size == 5
+
+
+def test_a_batch_is_not_dated_before_the_log() -> None:
+    database, clock = Database("sqlite://"), Clock()
+    log = AuditLog(database, origin=ORIGIN, key=KEY, clock=clock)
+    log.append_many(numbered(2))
+    clock.now = NOW - 1
+    with pytest.raises(ClockRollback):
+        log.append_many(numbered(2))
+
+
+@pytest.mark.parametrize(("style", "named"), [("qmark", False), ("pyformat", True)])
+def test_rows_are_handed_over_as_the_driver_takes_them(style: Any, named: bool) -> None:
+    text, names = _insert_into(NODE, SQLiteDialect(paramstyle=style))
+    assert names == (("key", "hash") if named else ())
+    assert text.startswith("INSERT INTO log_node")
+
+
+def test_the_newest_entries_first() -> None:
+    log = make_log()
+    log.append_many(numbered(9))
+    log.append("abort", {"warrant": "w", "reason": "r"})
+    assert [index for index, _ in log.latest(3)] == [9, 8, 7]
+    assert [index for index, _ in log.latest(2, kind="decision")] == [7, 4]
+    assert log.latest(5, about="w") == [(9, log.entries()[9])]
+    assert log.latest(5, about="w", kind="decision") == []
+    assert len(log.latest(50)) == 10
+    assert make_log().latest(5) == []
+
+
+def test_the_newest_entries_of_a_long_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies.audit, "_PAGE", 4)
+    log = make_log()
+    log.append_many([("abort", {"warrant": "w"}), *numbered(11)])
+    assert [index for index, _ in log.latest(9, kind="abort")] == [0]
+    assert [index for index, _ in log.latest(9)] == list(range(11, 2, -1))
+
+
+def test_a_snapshot_is_the_log_and_the_checkpoint_over_it() -> None:
+    log = make_log(entries=5)
+    snapshot = log.snapshot()
+    assert [parse(entry) for entry in snapshot.entries] == log.entries()
+    assert snapshot.checkpoint == log.checkpoint()
+
+
+def test_a_kept_checkpoint_must_have_its_witnesses() -> None:
+    log, witness = make_log(entries=3), SigningKey.from_seed(b"w" * 32)
+    kept = log.checkpoint()
+    trusted = [WitnessKey("w.test", witness.public)]
+    with pytest.raises(TooFewWitnesses):
+        log.check(kept, witnesses=trusted, quorum=1)
+    cosigned = add_cosignature(kept, name="w.test", key=witness, at=NOW)
+    log.append_many(numbered(3))
+    assert log.check(cosigned, kept, witnesses=trusted).size == 6
+    assert log.check(cosigned, witnesses=trusted, quorum=1).size == 6
+    with pytest.raises(TooFewWitnesses):
+        verify_entry(log.prove(1), origin=ORIGIN, key=KEY.public, witnesses=trusted, quorum=1)
 
 
 EDITS = {
@@ -284,7 +383,7 @@ def test_a_rewritten_history_is_found_against_a_kept_checkpoint(tamper: Tamper) 
     database = Database("sqlite://")
     log = make_log(database, entries=5)
     kept = log.checkpoint()
-    log.append("warrant", {"n": 5})
+    log.append("warrant", {"decision": 5})
     assert log.check(kept).size == 6
     forged = [canonical({"v": 1, "kind": "abort", "at": NOW, "n": n}) for n in range(6)]
     rewrite(database, tamper, forged)
@@ -326,6 +425,27 @@ def test_a_kept_checkpoint_must_itself_be_signed() -> None:
         log.check(log.checkpoint().replace("\n2\n", "\n1\n"))
     with pytest.raises(Malformed):
         log.check("nonsense")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b"x", b'{"at":1, "kind":"abort","v":1}', b'{"at":1,"at":2}']
+)
+def test_a_consistent_log_of_what_are_no_entries(data: bytes, tamper: Tamper) -> None:
+    database = Database("sqlite://")
+    make_log(database, entries=1)
+    rewrite(database, tamper, [data])
+    with pytest.raises(LogTampered, match="entry 0 is not an entry"):
+        make_log(database).check()
+
+
+def test_a_consistent_log_in_which_time_goes_back(tamper: Tamper) -> None:
+    database = Database("sqlite://")
+    make_log(database, entries=1)
+    entries = [canonical({"v": 1, "kind": "abort", "at": at}) for at in (NOW, NOW - 1)]
+    rewrite(database, tamper, entries)
+    tamper(database, "update log_entry set at = at - i")
+    with pytest.raises(LogTampered, match="entry 1 is dated before"):
+        make_log(database).check()
 
 
 def test_a_missing_node_stops_checkpoint_and_proof(tamper: Tamper) -> None:

@@ -15,21 +15,23 @@ from policies import cedar
 from policies.cedar import HERE, Gate, GateFailed, GateInvalid, PeopleMissing, open_gate
 from policies.decide import Decision, decide
 from policies.facts import ConsentFacts, Facts, read_facts
+from policies.house import House, shipped_house
 
 FACTS = dict[str, Any]
+HOUSE = shipped_house([])
 POLICY, SCHEMA = ((HERE / f"gate.{kind}").read_text("utf-8") for kind in ("cedar", "cedarschema"))
 PERMIT = POLICY[POLICY.index('@id("GENERATE-PERMIT")') : POLICY.index('@id("CLOCK-ROLLBACK")')]
 ADULT = "unless { resource.consent.adult };"
 SCOPE = '(principal, action == Action::"generate", resource is Depiction)'
 
 
-def verdict(facts: FACTS, gate: Gate | None = None) -> Decision:
+def verdict(facts: FACTS, house: House = HOUSE) -> Decision:
     return decide(
         facts,
         request_sha256="0" * 64,
         decision_id="00000000-0000-4000-8000-000000000000",
         now=1_795_219_200,
-        gate=gate,
+        house=house,
     )
 
 
@@ -143,8 +145,8 @@ POLICIES: list[tuple[str, str, str]] = [
     ("a permit without code", changed('@id("GENERATE-PERMIT")', ""), "no @id"),
     ("one code twice", changed('"ASSET-SCOPE"', '"ADULT-ONLY"'), "same @id"),
     ("the permit's code twice", changed('"ADULT-ONLY"', '"GENERATE-PERMIT"'), "same @id"),
-    ("no law", changed('@law("FLOOR EU-AIA-5-NCII")', ""), "ADULT-ONLY has no @law"),
-    ("a blank law", changed('@law("FLOOR EU-AIA-5-NCII")', '@law(" ")'), "ADULT-ONLY has no @law"),
+    ("no law", changed('@law("FLOOR US-NOFAKES")', ""), "DO-NOT-SWAP has no @law"),
+    ("a blank law", changed('@law("FLOOR US-NOFAKES")', '@law(" ")'), "DO-NOT-SWAP has no @law"),
     ("no explanation", changed('@explain("The record does not assure an adult.")', ""),
      "ADULT-ONLY has no @explain"),
     ("no mend", changed('@mend("Nothing: no role, flag or setting permits this.")', "@mend"),
@@ -216,11 +218,11 @@ def test_a_file_that_cannot_be_read_does_not_load(
 
 
 def test_without_a_gate_nothing_is_decided(
-    good_facts: FACTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("policies.decide.open_gate", lambda: open_gate(tmp_path))
+    monkeypatch.setattr("policies.house.open_gate", lambda: open_gate(tmp_path))
     with pytest.raises(GateInvalid):
-        verdict(good_facts)
+        shipped_house([])
 
 
 # --- what it takes for no answer ------------------------------------------------------------------

@@ -9,18 +9,24 @@ from typing import Any
 
 import pytest
 
-from policies.consent import fold, read_event, read_record
+from policies.consent import fold, read_event
 from policies.decide import decide
 from policies.errors import Error
+from policies.house import shipped_house
 from policies.keys import PublicKey
+from policies.record import read_record
 from policies.warrant import read_warrant, verify_issuer, verify_warrant
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "consent"
+HOUSE = shipped_house([])
 VECTORS = sorted(path.name for path in FOLDER.glob("*.json"))
 REQUIRED = """
     good consent_expired consent_wrong_key consent_duplicate_json_key consent_edited
     consent_forged_controller consent_unsigned consent_noncanonical consent_float
-    event_replayed_given_after_withdrawal event_gap event_future
+    opt_in_unsigned opt_in_moved opt_in_and_prohibited opt_in_minors
+    consent_addendum_twice consent_retention_not_a_duration consent_future_age_check
+    event_replayed_given_after_withdrawal event_gap event_future event_confirmation_replayed
+    event_withdrawn_by_the_controller_without_reason event_expired_early event_clock_moved_back
     warrant_forged warrant_other_source warrant_expired
 """.split()
 
@@ -45,7 +51,7 @@ def read_consent(vector: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any
         "expires": record.validity.expires,
     }
     decision = decide(
-        facts, request_sha256="0" * 64, now=vector["now"],
+        facts, request_sha256="0" * 64, now=vector["now"], house=HOUSE,
         decision_id="00000000-0000-4000-8000-000000000000",
     )  # fmt: skip
     assert decision.allow is not bool(decision.codes)
@@ -54,7 +60,10 @@ def read_consent(vector: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any
 
 def read_desk(vector: dict[str, Any]) -> dict[str, Any]:
     warrant = read_warrant(vector["warrant"].encode())
-    verify_warrant(warrant, key=PublicKey.from_hex(vector["desk"]), now=vector["now"])
+    verify_warrant(
+        warrant, key=PublicKey.from_hex(vector["desk"]), policy_sha256=HOUSE.sha256,
+        now=vector["now"],
+    )  # fmt: skip
     return {"status": "valid"}
 
 

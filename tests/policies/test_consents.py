@@ -10,15 +10,19 @@ import pytest
 import sqlalchemy as sa
 
 from policies.canonical import parse
-from policies.consent import ConsentBroken, encode, make_event, sign
-from policies.consents import ConsentUnknown
-from policies.database import CONSENT_EVENT, TEMPLATE, Database
+from policies.consent import ConsentBroken, ConsentEvent, make_event, sign
+from policies.consents import ConsentStale, ConsentUnknown
+from policies.database import Database
 from policies.digest import sha256_hex
 from policies.errors import Malformed, StoreUnavailable
+from policies.keyprovider import KeyGone
 from policies.keys import SigningKey
-from policies.vault import TemplateUnreadable, Vault
+from policies.record import encode
+from policies.subjectkeys import TemplateUnreadable
+from policies.tables import CONSENT, CONSENT_EVENT, TEMPLATE
 
 NOW = 1_795_219_200
+DAY = 86_400
 Tamper = Callable[..., None]
 STRANGER = SigningKey.from_seed(b"x" * 32)
 UNKNOWN = "00000000-0000-7000-8000-0000000000ff"
@@ -64,6 +68,53 @@ def test_ids_and_commitments(office: Any) -> None:
         assert office.book.find(office.book.commit(record_id)) == record_id
     with pytest.raises(ConsentUnknown):
         office.book.find("0" * 64)
+    assert len({office.book.commit(record_id) for record_id in ids}) == 2
+
+
+def test_a_commitment_is_made_with_the_persons_own_salt(office: Any) -> None:
+    """Who keeps the deployment's key links nobody; the salt goes with the person's key."""
+    record_id = office.enrol()
+    pid = office.book.read(record_id).record.subject.pid
+    commitment = office.book.commit(record_id)
+    assert office.book.commitment.commit("consent", record_id) != commitment
+    office.subject_keys.destroy(pid)
+    with pytest.raises(KeyGone):
+        office.subject_keys.salt(pid)
+    assert office.book.commit(record_id) == commitment, "old outputs still lead to their status"
+    assert office.book.read(record_id).state.status == "confirmed"
+    with pytest.raises(KeyGone):
+        office.book.template(office.book.read(record_id).record)
+
+
+def test_an_erased_person_is_not_enrolled_again(office: Any) -> None:
+    record, sealed = office.record()
+    office.subject_keys.destroy(record.subject.pid)
+    with pytest.raises(KeyGone):
+        office.book.add(record, sealed)
+    assert office.book.record_ids() == ()
+
+
+def test_an_unknown_consent_has_a_mask_in_the_log_and_no_commitment(office: Any) -> None:
+    known = office.enrol()
+    with pytest.raises(ConsentUnknown):
+        office.book.commit(UNKNOWN)
+    with office.database.transaction() as connection:
+        name = office.book.name_in_log(known, within=connection)
+        masks = [office.book.name_in_log(who, within=connection) for who in (UNKNOWN, "x", "x")]
+    assert name == office.book.commit(known)
+    assert masks[0] != masks[1] == masks[2]
+    assert UNKNOWN not in masks[0]
+    with pytest.raises(ConsentUnknown):
+        office.book.find(masks[0])
+
+
+def test_the_records_of_one_person(office: Any) -> None:
+    one, two = office.enrol(), office.enrol()
+    pid = office.book.read(one).record.subject.pid
+    third = office.enrol(subject={"pid": pid})
+    assert office.book.records_of(pid) == (one, third)
+    assert office.book.records_of(office.book.read(two).record.subject.pid) == (two,)
+    assert office.book.records_of("ps_" + "z" * 26) == ()
 
 
 @pytest.mark.parametrize("record_id", [UNKNOWN, "", "x", "' or 1=1 --"])
@@ -89,7 +140,8 @@ def test_what_cannot_be_added(office: Any) -> None:
     other = office.record()[1]
     with pytest.raises(ConsentBroken, match="template"):
         office.book.add(record, other)
-    edited = record.model_copy(update={"max_uses": 10_000})
+    limits = record.limits.model_copy(update={"max_uses": 10_000})
+    edited = record.model_copy(update={"limits": limits})
     with pytest.raises(ConsentBroken, match="does not verify"):
         office.book.add(edited, template)
     assert office.book.record_ids() == ()
@@ -106,7 +158,9 @@ def test_what_cannot_be_added(office: Any) -> None:
         ("given", ("subject",)),
         ("given", ("controller",)),
         ("given", ()),
-        ("withdrawn", ("controller",)),
+        ("withdrawn", ("controller",)),  # without a reason
+        ("expired", ("controller",)),  # before its time
+        ("expired", ("subject",)),
     ],
 )
 def test_a_step_that_is_not_allowed_leaves_nothing(
@@ -151,8 +205,137 @@ def test_a_clock_set_back_breaks_the_chain(office: Any) -> None:
 
 def test_expiry_needs_no_event(office: Any) -> None:
     record_id = office.enrol()
-    office.clock.now += 30 * 86_400
+    office.clock.now += 30 * DAY
     assert office.book.read(record_id).state.status == "expired"
+    assert office.book.template(office.book.read(record_id).record)
+
+
+def test_an_expiry_that_is_written_down_is_final(office: Any) -> None:
+    record_id = office.enrol()
+    office.clock.now += 30 * DAY
+    keys = office.keys(record_id, "controller")
+    assert office.book.append(record_id, "expired", keys=keys).status == "expired"
+    with pytest.raises(ConsentBroken, match="after 'expired'"):
+        office.withdraw(record_id)
+
+
+def test_the_lost_key_route(office: Any) -> None:
+    record_id = office.enrol()
+    keys = office.keys(record_id, "controller")
+    with pytest.raises(ConsentBroken, match="without a reason"):
+        office.book.append(record_id, "withdrawn", keys=keys)
+    assert office.book.template(office.book.read(record_id).record)
+    state = office.book.append(record_id, "withdrawn", keys=keys, reason="lost key; seen in person")
+    assert state.status == "withdrawn"
+    assert office.log.entries()[-1]["event"] == "withdrawn"
+
+
+ENDS = {
+    "withdrawn": ("subject",), "refused": ("subject",), "revoked": ("controller",),
+    "invalidated": ("controller",), "expired": ("controller",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_every_final_step_erases_the_template(office: Any, kind: Any) -> None:
+    other = office.enrol()
+    record, sealed = office.record()
+    office.book.add(record, sealed)
+    both = office.keys(record.record_id, "subject", "controller")
+    office.book.append(record.record_id, "given", keys=both)
+    assert office.book.template(record)
+    office.clock.now += 30 * DAY
+    keys = office.keys(record.record_id, *ENDS[kind])
+    office.book.append(record.record_id, kind, keys=keys, reason="an end")
+    with office.database.transaction() as connection:
+        kept = connection.execute(sa.select(TEMPLATE.c.record_id)).scalars().all()
+    assert kept == [other]
+    with pytest.raises(ConsentBroken, match="template"):
+        office.book.template(record)
+
+
+def signed_elsewhere(
+    office: Any, record_id: str, kind: str, *signers: Any, at: int = NOW
+) -> ConsentEvent:
+    """The next step of a consent, as the person's own device would send it."""
+    consent = office.book.read(record_id)
+    event = make_event(
+        record_id=record_id, seq=consent.state.length, prev=consent.state.head, kind=kind, at=at,
+        reason="",
+    )  # fmt: skip
+    for by, key in office.keys(record_id, *signers).items():
+        event = sign(event, by=by, key=key, at=at)
+    return event
+
+
+def test_steps_that_were_signed_elsewhere(office: Any) -> None:
+    record, sealed = office.record()
+    office.book.add(record, sealed)
+    record_id = record.record_id
+    given = signed_elsewhere(office, record_id, "given", "subject", "controller")
+    assert office.book.take(given).status == "given"
+    office.clock.now += 600
+    confirmed = signed_elsewhere(office, record_id, "confirmed", "subject")
+    assert office.book.take(confirmed).status == "confirmed"
+    assert [entry["event"] for entry in office.log.entries()] == ["given", "confirmed"]
+    for replayed in (given, confirmed):
+        with pytest.raises(ConsentBroken, match="does not follow") as caught:
+            office.book.take(replayed)
+        assert caught.value.code == "CONSENT-BROKEN"
+    withdrawn = signed_elsewhere(office, record_id, "withdrawn", "subject")
+    office.clock.now += DAY
+    assert office.book.take(withdrawn).status == "withdrawn", "a late withdrawal still counts"
+    with pytest.raises(ConsentBroken, match="template"):
+        office.book.template(record)
+
+
+@pytest.mark.parametrize("kind", ["given", "confirmed"])
+def test_nobody_is_confirmed_with_a_date_of_the_past(office: Any, kind: str) -> None:
+    record, sealed = office.record()
+    office.book.add(record, sealed)
+    both = ("subject", "controller")
+    if kind == "confirmed":
+        office.book.append(record.record_id, "given", keys=office.keys(record.record_id, *both))
+    event = signed_elsewhere(office, record.record_id, kind, *both)
+    office.clock.now += 601
+    with pytest.raises(ConsentStale) as caught:
+        office.book.take(event)
+    assert caught.value.code == "CONSENT-STALE"
+    assert len(office.book.history(record.record_id)) == (kind == "confirmed")
+
+
+def test_a_step_of_nobody_in_the_future_or_by_a_stranger(office: Any) -> None:
+    record_id = office.enrol()
+    late = signed_elsewhere(office, record_id, "withdrawn", "subject", at=NOW + 1)
+    with pytest.raises(ConsentBroken, match="future"):
+        office.book.take(late)
+    unsigned = signed_elsewhere(office, record_id, "withdrawn")
+    with pytest.raises(ConsentBroken, match="not signed by"):
+        office.book.take(unsigned)
+    with pytest.raises(ConsentUnknown):
+        office.book.take(unsigned.model_copy(update={"record_id": UNKNOWN}))
+    assert len(office.book.history(record_id)) == 2
+
+
+def test_a_record_from_the_future_is_not_added(office: Any) -> None:
+    record, sealed = office.record(subject={"age_assurance": {"checked_at": NOW + 1}})
+    with pytest.raises(ConsentBroken, match="lies in the future"):
+        office.book.add(record, sealed)
+
+
+def test_a_consent_is_written_once(office: Any) -> None:
+    """The book's own connection cannot change what is written either."""
+    record_id = office.enrol()
+    for change in (
+        sa.update(CONSENT).values(pid="ps_" + "z" * 26),
+        sa.update(CONSENT).values(commitment="0" * 64),
+        sa.delete(CONSENT_EVENT),
+        sa.update(CONSENT_EVENT).values(document=b""),
+    ):
+        with pytest.raises(StoreUnavailable, match="append-only"):
+            with office.database.transaction() as connection:
+                connection.execute(change)
+    assert office.book.read(record_id).state.status == "confirmed"
 
 
 EDITS = {
@@ -168,6 +351,8 @@ EDITS = {
     "the first event cut": "delete from consent_event where seq = 0",
     "all events cut": "delete from consent_event",
     "events reordered": "update consent_event set seq = 5 - seq",
+    "the column of the person": "update consent set pid = 'ps_' || substr(record_id, 1, 26)",
+    "the column of the commitment": "update consent set commitment = record_id",
     "the log's entry edited": "update log_entry set data = "
     "cast(replace(data, '\"seq\":1', '\"head\":1') as blob)",
     "the log's entries cut": "delete from log_entry",
@@ -207,6 +392,31 @@ def test_one_persons_rows_under_another_id(office: Any, tamper: Tamper) -> None:
         office.book.read(two)
 
 
+def test_commitments_that_were_exchanged(office: Any, tamper: Tamper) -> None:
+    """Else an old output would show the standing of somebody who never withdrew."""
+    gone, stays = office.enrol(), office.enrol()
+    commitments = {who: office.book.commit(who) for who in (gone, stays)}
+    office.withdraw(gone)
+    for who, value in ((gone, "parked"), (stays, commitments[gone]), (gone, commitments[stays])):
+        tamper(office.database, "update consent set commitment = ? where record_id = ?", value, who)
+    assert office.book.find(commitments[gone]) == stays
+    for who in (gone, stays):
+        with pytest.raises(ConsentBroken, match="not the one in the log"):
+            office.book.read(who)
+
+
+def test_a_record_under_another_persons_pseudonym(office: Any, tamper: Tamper) -> None:
+    """The record's own word counts: nobody is given, or erased with, what is another's."""
+    one, two = office.enrol(), office.enrol()
+    mine, theirs = (office.book.read(who).record.subject.pid for who in (one, two))
+    tamper(office.database, "update consent set pid = ? where record_id = ?", mine, two)
+    assert office.book.records_of(mine) == (one,)
+    assert office.book.records_of(theirs) == ()
+    refuse(office, two)
+    tamper(office.database, "update consent set document = x'00' where record_id = ?", two)
+    assert office.book.records_of(mine) == (one, two), "what cannot be read is not left out"
+
+
 def test_an_event_that_was_inserted_behind_the_book(office: Any) -> None:
     """Signed by the right keys, linked, but never logged: not taken."""
     record_id = office.enrol()
@@ -228,19 +438,31 @@ def test_the_template_of_the_record(office: Any) -> None:
     assert office.book.template(record) == b"template 1"
 
 
+def stored_template(office: Any, record_id: str) -> bytes:
+    with office.database.transaction() as connection:
+        return bytes(
+            connection.scalar(
+                sa.select(TEMPLATE.c.ciphertext).where(TEMPLATE.c.record_id == record_id)
+            )
+        )
+
+
 def test_a_template_that_is_not_the_records(office: Any, tamper: Tamper) -> None:
     one, two = office.enrol(), office.enrol()
     record = office.book.read(one).record
-    other = replace(office.book, vault=Vault(b"z" * 32))
-    with pytest.raises(TemplateUnreadable):
-        other.template(record)
+    keys = office.subject_keys
+    other = record.binding.model_copy(update={"model_sha256": "0" * 64})
+    with pytest.raises(TemplateUnreadable):  # the right bytes, read as another model's
+        office.book.template(record.model_copy(update={"binding": other}))
+    bound = {"kind": "template", "record_id": two, "model_sha256": record.binding.model_sha256}
+    stored = stored_template(office, one)
+    for pid, at in ((record.subject.pid, two), (office.book.read(two).record.subject.pid, one)):
+        with pytest.raises(TemplateUnreadable):  # as another record's, or another person's
+            keys.open(stored, pid=pid, bound=bound | {"record_id": at})
     move = (
         "update template set {0} = (select {0} from template where record_id = ?) "
         "where record_id = ?"
     )
-    tamper(office.database, move.format("wrapped_key"), two, one)
-    with pytest.raises(TemplateUnreadable):
-        office.book.template(record)
     tamper(office.database, move.format("ciphertext"), two, one)
     with pytest.raises(ConsentBroken, match="template"):
         office.book.template(record)
@@ -273,9 +495,7 @@ def test_withdrawal_erases_that_template_and_no_other(office: Any) -> None:
     with office.database.transaction() as connection:
         kept = connection.execute(rows).all()
     assert [row.record_id for row in kept] == [two]
-    held = b"".join(row.wrapped_key + row.ciphertext for row in kept)
-    assert before[one].wrapped_key not in held
-    assert before[one].ciphertext not in held
+    assert before[one].ciphertext not in b"".join(row.ciphertext for row in kept)
     with pytest.raises(ConsentBroken, match="template"):
         office.book.template(office.book.read(one).record)
 

@@ -8,23 +8,28 @@ import pytest
 from policies.canonical import digest
 from policies.decide import Decision, Refused, decide
 from policies.facts import Facts
-from policies.rules import POLICY_SHA256, RULES, Rule
+from policies.house import House, shipped_house
+from policies.rule import Rule
+from policies.rules import RULES
 
 NOW = 1_795_219_200
+HOUSE = shipped_house([])
 IDS: dict[str, Any] = {
     "request_sha256": "0" * 64,
     "decision_id": "00000000-0000-4000-8000-000000000000",
 }
 
 
-def verdict(facts: dict[str, Any], rules: tuple[Rule, ...] = RULES) -> Decision:
-    return decide(facts, **IDS, now=NOW, rules=rules)
+def verdict(
+    facts: dict[str, Any], rules: tuple[Rule, ...] = RULES, *, house: House = HOUSE
+) -> Decision:
+    return decide(facts, **IDS, now=NOW, rules=rules, house=house)
 
 
 def test_an_allowed_decision_names_what_it_rests_on(good_facts: dict[str, Any]) -> None:
     decision = verdict(good_facts)
     assert (decision.allow, decision.findings, decision.codes) == (True, (), ())
-    assert decision.policy_sha256 == POLICY_SHA256
+    assert decision.policy_sha256 == HOUSE.sha256
     assert decision.facts_sha256 == digest(good_facts)
     assert decision.evaluated_at == NOW
     assert decision.sha256 == digest(decision.model_dump(mode="json"))
@@ -39,8 +44,8 @@ def test_every_reason_is_given_once_in_rule_order(good_facts: dict[str, Any]) ->
     for person in good_facts["people"]:
         person |= {"status": "given", "adult": False}
     decision = verdict(good_facts)
-    assert decision.codes == ("SOURCE-FACES", "CONSENT-STATUS", "ADULT-ONLY")
-    assert len(decision.findings) == 5
+    assert decision.codes == ("SOURCE-FACES", "CONSENT-STATUS", "SECOND-CONFIRMATION", "ADULT-ONLY")
+    assert len(decision.findings) == 7
 
 
 def crash(error: BaseException) -> Rule:
@@ -77,7 +82,7 @@ def test_a_rule_that_answers_nonsense_denies(good_facts: dict[str, Any]) -> None
 def test_no_rules_is_not_permission(good_facts: dict[str, Any]) -> None:
     decision = verdict(good_facts, ())
     assert (decision.allow, decision.codes) == (False, ("ENGINE-DISAGREEMENT",))
-    assert "ADULT-ONLY, ASSET-SCOPE, AUDIENCE-SCOPE, BYSTANDER" in decision.findings[0].explain
+    assert all(rule.code in decision.findings[0].explain for rule in RULES)
 
 
 @pytest.mark.parametrize("left", range(len(RULES)))

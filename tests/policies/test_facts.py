@@ -12,8 +12,10 @@ from policies.canonical import digest
 from policies.decide import Decision, decide
 from policies.errors import Malformed
 from policies.facts import ConsentFacts, Facts, Measured, MeasuredPerson, assume_best, read_facts
+from policies.house import shipped_house
 from policies.request import make_request
 
+HOUSE = shipped_house([])
 WHOLE = sorted(set(Facts.model_fields) - {"people"})
 PERSON = sorted(ConsentFacts.model_fields)
 PATHS = [(name,) for name in [*WHOLE, "people"]] + [
@@ -30,12 +32,21 @@ HARMLESS: dict[str, tuple[object, ...]] = {
     "source_faces": (1,),
     "target_faces": (1,),
     "target_faces_resolved": (1,),
-    "categories": ([],),
-    "opted_in": ([],),
+    "target_faces_blurred": (0,),
+    "pixels": (1,),
+    "seconds": (0, 1),
+    "max_seconds": (0, 1),
+    "unnamed_minor": (False,),
+    "age_assured": (True, False),  # nobody challenges a clear face
+    "enrolled_live": (True, False),  # the good request is for internal use
+} | {
+    name: ([],)
+    for name in ("categories", "opted_in", "prohibited", "addenda", "required_marks",
+                 "required_addenda")
 } | {
     name: (True,)
-    for name in ("inputs_match", "people_match", "counterparties_ok", "asset_ok", "adult",
-                 "template_model_ok")
+    for name in ("inputs_match", "people_match", "purpose_known", "counterparties_ok", "asset_ok",
+                 "notice_known", "adult", "template_model_ok")
 }  # fmt: skip
 
 
@@ -45,6 +56,7 @@ def verdict(facts: Any) -> Decision:
         request_sha256="0" * 64,
         decision_id="00000000-0000-4000-8000-000000000000",
         now=1_795_219_200,
+        house=HOUSE,
     )
 
 
@@ -134,14 +146,17 @@ def test_the_best_measurement_of_a_request() -> None:
     best = assume_best(request, identity_model_sha256="3" * 64)
     assert (best.source_faces, best.target_faces, best.target_faces_resolved) == (1, 2, 2)
     assert (best.source_sha256, best.target_sha256) == ("1" * 64, "2" * 64)
-    assert {p.match for p in best.people} == {"match"}
+    assert {(p.match, p.age, p.registry) for p in best.people} == {("match", "clear", "clear")}
+    assert (best.blurred, best.unnamed_minor, best.pixels, best.seconds) == ((), False, 1, 0)
+    assert (best.source_nudity, best.target_nudity) == ("clear", "clear")
     assert [(p.record_id, p.role) for p in best.people] == [
         (p["record_id"], p["role"]) for p in PEOPLE
     ]
 
 
 PERSON_SEEN: dict[str, Any] = {
-    **PEOPLE[0], "match": "match", "distance_milli": 300, "box": (0, 0, 9, 9)
+    **PEOPLE[0], "match": "match", "distance_milli": 300, "age": "clear", "registry": "clear",
+    "box": (0, 0, 9, 9),
 }  # fmt: skip
 
 
@@ -150,6 +165,12 @@ PERSON_SEEN: dict[str, Any] = {
     [
         {"match": "probably"},
         {"match": True},
+        {"age": "adult"},
+        {"age": 30},
+        {"age": None},
+        {"registry": "miss"},
+        {"registry": True},
+        {"registry": None},
         {"distance_milli": 0.3},
         {"distance_milli": -1},
         {"distance_milli": 10**7},
@@ -179,13 +200,26 @@ def test_an_odd_measurement_is_refused(changes: dict[str, Any]) -> None:
         {"models": {"a": "sha"}},
         {"identity_model_sha256": "X" * 64},
         {"people": None},
+        {"blurred": None},
+        {"blurred": [[0, 0, 9]]},
+        {"blurred": [[0, 0, 9, 9]] * 65},
+        {"unnamed_minor": None},
+        {"unnamed_minor": 0},
+        {"source_nudity": "none"},
+        {"target_nudity": None},
+        {"pixels": 0},
+        {"pixels": 10**9 + 1},
+        {"seconds": 0.5},
+        {"seconds": -1},
     ],
     ids=repr,
 )
 def test_an_odd_measurement_of_the_pictures_is_refused(changes: dict[str, Any]) -> None:
     good: dict[str, Any] = {
         "source_sha256": "1" * 64, "target_sha256": "2" * 64, "source_faces": 1, "target_faces": 1,
-        "target_faces_resolved": 1, "people": [PERSON_SEEN], "models": {"idnet": "4" * 64},
+        "target_faces_resolved": 1, "blurred": [[0, 0, 9, 9]], "unnamed_minor": False,
+        "source_nudity": "clear", "target_nudity": "clear", "pixels": 81, "seconds": 0,
+        "people": [PERSON_SEEN], "models": {"idnet": "4" * 64},
         "identity_model_sha256": "4" * 64,
     }  # fmt: skip
     Measured.model_validate(good)

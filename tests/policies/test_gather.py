@@ -1,29 +1,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from policies.decide import decide
+from policies.digest import sha256_hex
 from policies.facts import read_facts
 from policies.gather import gather_facts
+from policies.house import shipped_house
 
 NOW = 1_795_219_200
+HOUSE = shipped_house([])
 UNKNOWN = "00000000-0000-7000-8000-0000000000ff"
+UNSEEN = {"PEOPLE-MISMATCH", "FACE-MISMATCH", "AGE-MINOR", "DO-NOT-SWAP"}
+# Somebody who was not measured: neither matched, nor of age, nor looked up.
 
 
 def gather(office: Any, request: Any, measured: Any = None, **options: Any) -> dict[str, Any]:
     with office.database.transaction() as connection:
         return gather_facts(
             request, measured or office.measured(request), book=office.book,
-            now=office.clock(), within=connection, **options,
+            house=office.house, now=office.clock(), within=connection, **options,
         )  # fmt: skip
 
 
 def codes(facts: dict[str, Any]) -> set[str]:
     decision = decide(
-        facts, request_sha256="0" * 64, now=NOW,
+        facts, request_sha256="0" * 64, now=facts["now"], house=HOUSE,
         decision_id="00000000-0000-4000-8000-000000000000",
     )  # fmt: skip
     assert decision.allow is not bool(decision.codes)
@@ -44,11 +50,20 @@ def test_good_facts(office: Any) -> None:
     [
         ({"source_sha256": "0" * 64}, {"INPUTS-MISMATCH"}),
         ({"target_sha256": "0" * 64}, {"INPUTS-MISMATCH"}),
-        ({"people": ()}, {"PEOPLE-MISMATCH", "FACE-MISMATCH"}),
+        ({"people": ()}, UNSEEN),
         ({"source_faces": 2}, {"SOURCE-FACES"}),
         ({"target_faces": 2}, {"BYSTANDER"}),
         ({"target_faces": 2, "target_faces_resolved": 2}, {"BYSTANDER"}),
         ({"identity_model_sha256": "0" * 64}, {"TEMPLATE-MODEL"}),
+        ({"unnamed_minor": True}, {"BYSTANDER-MINOR"}),
+        ({"blurred": [[0, 0, 9, 9]], "target_faces": 2}, {"BYSTANDER"}),
+        ({"pixels": 100_000_001}, {"LIMIT-SIZE"}),
+        ({"seconds": 601}, {"LIMIT-SIZE"}),
+        *(
+            ({name: answer}, {"NUDITY"})
+            for name in ("source_nudity", "target_nudity")
+            for answer in ("review", "found", "unavailable")
+        ),
     ],
 )
 def test_what_the_pictures_show(office: Any, measured: dict[str, Any], expected: set[str]) -> None:
@@ -62,21 +77,164 @@ def test_measured_people_are_exactly_the_named_ones(office: Any) -> None:
     stranger = target.model_copy(update={"record_id": UNKNOWN})
     for people, expected in (
         ((source, target, stranger), {"PEOPLE-MISMATCH"}),
-        ((source, stranger), {"PEOPLE-MISMATCH", "FACE-MISMATCH"}),
+        ((source, stranger), UNSEEN),
         ((source, target, target), {"PEOPLE-MISMATCH"}),
-        ((source,), {"PEOPLE-MISMATCH", "FACE-MISMATCH"}),
+        ((source,), UNSEEN),
     ):
         measured = office.measured(request, people=people)
         assert codes(gather(office, request, measured)) == expected
 
 
-@pytest.mark.parametrize("changes", [{"match": "mismatch"}, {"match": "ambiguous"}, {"box": None}])
-def test_a_face_that_does_not_match_or_has_no_place(office: Any, changes: dict[str, Any]) -> None:
+FACES = [
+    ({"match": "mismatch"}, {"FACE-MISMATCH"}),
+    ({"match": "ambiguous"}, {"FACE-MISMATCH"}),
+    ({"box": None}, {"FACE-MISMATCH"}),
+    ({"age": "minor"}, {"AGE-MINOR"}),
+    ({"age": "challenge"}, set()),
+    *(({"registry": answer}, {"DO-NOT-SWAP"}) for answer in ("hit", "ambiguous", "unavailable")),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), FACES)
+@pytest.mark.parametrize("who", [0, 1])
+def test_what_a_face_shows(
+    office: Any, changes: dict[str, Any], expected: set[str], who: int
+) -> None:
     request = office.swap_request()
+    people = list(office.measured(request).people)
+    people[who] = people[who].model_copy(update=changes)
+    measured = office.measured(request, people=tuple(people))
+    assert codes(gather(office, request, measured)) == expected
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [("document", set()), ("wallet", set()), ("rendered", set()),
+     ("in_person", {"AGE-CHALLENGE"}), ("self_declared", {"AGE-CHALLENGE"})],
+)  # fmt: skip
+def test_what_answers_a_challenge_of_a_young_face(
+    office: Any, age: Any, expected: set[str]
+) -> None:
+    people = [(office.enrol(age=age), "source_identity"), (office.enrol(), "target_body")]
+    request = office.request(people)
     source, target = office.measured(request).people
-    people = (source.model_copy(update=changes), target)
-    measured = office.measured(request, people=people)
-    assert codes(gather(office, request, measured)) == {"FACE-MISMATCH"}
+    young = (source.model_copy(update={"age": "challenge"}), target)
+    assert codes(gather(office, request, office.measured(request, people=young))) == expected
+    assert codes(gather(office, request)) == set()
+
+
+@pytest.mark.parametrize(("audience", "expected"), [("internal", set()), ("public", {"LIVENESS"})])
+def test_pictures_alone_are_enough_for_internal_use_only(
+    office: Any, audience: str, expected: set[str]
+) -> None:
+    liveness = {"method": "none", "nonce_sha256": "", "score_milli": 0}
+    still = office.enrol(binding={"liveness": liveness})
+    people = [(still, "source_identity"), (office.enrol(), "target_body")]
+    assert codes(gather(office, office.request(people, audience=audience))) == expected
+
+
+def test_a_notice_that_was_never_published(office: Any) -> None:
+    odd = office.enrol(notice={"sha256": sha256_hex(b"another text")})
+    request = office.request([(office.enrol(), "source_identity"), (odd, "target_body")])
+    assert codes(gather(office, request)) == {"NOTICE-UNKNOWN"}
+    office.house = replace(
+        office.house, notices=[sha256_hex(b"notice"), sha256_hex(b"another text")]
+    )
+    assert codes(gather(office, request)) == set()
+
+
+def test_a_purpose_of_the_house_needs_the_house_and_the_consent(office: Any) -> None:
+    parade = ["film_vfx", "studio:parade"]
+    willing = [
+        (office.enrol(purposes=parade), "source_identity"),
+        (office.enrol(purposes=parade), "target_body"),
+    ]
+    request = office.request(willing, purpose="studio:parade")
+    unasked = office.swap_request(purpose="studio:parade")
+    assert codes(gather(office, request)) == {"PURPOSE-UNKNOWN"}
+    assert codes(gather(office, unasked)) == {"PURPOSE-UNKNOWN", "PURPOSE-SCOPE"}
+    office.house = replace(office.house, purposes={"studio:parade": "a parade"})
+    assert codes(gather(office, request)) == set()
+    assert codes(gather(office, unasked)) == {"PURPOSE-SCOPE"}
+
+
+@pytest.mark.parametrize(
+    ("territories", "expected"),
+    [
+        (["DE-BY"], set()),
+        (["DE", "FR", "DE-BY", "FR-75C"], set()),
+        (["EU"], {"TERRITORY-SCOPE"}),
+        (["DE", "AT"], {"TERRITORY-SCOPE"}),
+        (["RE"], {"TERRITORY-SCOPE"}),
+    ],
+)
+def test_a_country_covers_its_parts_and_never_the_other_way(
+    office: Any, territories: list[str], expected: set[str]
+) -> None:
+    request = office.swap_request(territories=territories)
+    assert codes(gather(office, request)) == expected
+
+
+def test_a_union_covers_its_members(office: Any) -> None:
+    people = [
+        (office.enrol(territories=["EEA"]), "source_identity"),
+        (office.enrol(territories=["EU", "IS", "LI", "NO"]), "target_body"),
+    ]
+    for places in (["EEA"], ["EU"], ["NO"], ["DE-BY", "PT"]):
+        assert codes(gather(office, office.request(people, territories=places))) == set()
+    assert codes(gather(office, office.request(people, territories=["GB"]))) == {"TERRITORY-SCOPE"}
+
+
+def test_what_a_person_barred_is_barred_whatever_the_other_opted_in_to(office: Any) -> None:
+    people = [
+        (office.enrol(opted_in=["political"]), "source_identity"),
+        (office.enrol(prohibited=["political", "alcohol"]), "target_body"),
+    ]
+    request = office.request(people, categories=["political"])
+    assert codes(gather(office, request)) == {"PROHIBITED-USE", "SENSITIVE-CATEGORY"}
+    request = office.request(people, categories=["minors_context"])
+    assert codes(gather(office, request)) == {"PROHIBITED-USE", "SENSITIVE-CATEGORY"}
+
+
+@pytest.mark.parametrize(
+    ("says", "faces", "blurred", "expected"),
+    [
+        ("blur", 3, 2, set()),
+        ("blur", 1, 0, set()),
+        ("refuse", 3, 2, {"BYSTANDER"}),
+        ("blur", 4, 2, {"BYSTANDER"}),
+        ("blur", 2, 2, {"BYSTANDER"}),
+    ],
+)
+def test_faces_that_nobody_named(
+    office: Any, says: str, faces: int, blurred: int, expected: set[str]
+) -> None:
+    request = office.swap_request(bystanders=says)
+    boxes = [[n, 0, n + 9, 9] for n in range(blurred)]
+    measured = office.measured(request, blurred=boxes, target_faces=faces)
+    assert codes(gather(office, request, measured)) == expected
+    minor = office.measured(request, blurred=boxes, target_faces=faces, unnamed_minor=True)
+    assert codes(gather(office, request, minor)) == expected | {"BYSTANDER-MINOR"}
+
+
+def test_a_use_whose_warrant_expired_unended_is_left_again(office: Any) -> None:
+    people = [(office.enrol(max_uses=1), "source_identity"), (office.enrol(), "target_body")]
+    request = office.request(people)
+    warrant = office.desk.admit(request, office.measured(request))
+    office.desk.start(warrant)
+    office.clock.now = warrant.expires_at - 1
+    assert codes(gather(office, request)) == {"LIMIT-EXHAUSTED"}
+    office.clock.now = warrant.expires_at
+    assert codes(gather(office, request)) == set()
+
+
+def test_a_use_that_was_released_stays_used(office: Any) -> None:
+    people = [(office.enrol(max_uses=1), "source_identity"), (office.enrol(), "target_body")]
+    request = office.request(people)
+    active = office.desk.start(office.desk.admit(request, office.measured(request)))
+    office.desk.finish(active, {}, record=lambda *_: None)
+    office.clock.now += 5 * 86_400
+    assert codes(gather(office, request)) == {"LIMIT-EXHAUSTED"}
 
 
 def test_two_matches_for_one_person_do_not_overrule_each_other(office: Any) -> None:

@@ -58,7 +58,7 @@ GOOD: dict[str, Any] = {
     "source": "The contract",
     "checks": ["consent_given"],
     "requires_marks": ["label"],
-    "requires_addenda": ["TX"],
+    "requires_addenda": ["US-TX-ORIGIN"],
     "evidence": ["the contract"],
     "deadline": "P7D",
     "deadline_from": "erasure_request",
@@ -259,15 +259,15 @@ def test_only_the_floor_binds_and_unread_law_advises() -> None:
     assert asked.binding.marks == dict.fromkeys(sorted(REQUIRED_MARKS), ("FLOOR",))
     assert asked.binding.addenda == {}
     assert asked.advised.marks == {"watermark": ("CN-DS",), "label": ("CN-DS", "CN-LABEL")}
-    assert set(asked.advised.addenda) == {"CN", "IL", "TX"}
-    assert asked.advised.addenda["TX"] == ("US-TX-CUBI", "US-TX-CUBI-B1")
+    assert set(asked.advised.addenda) == {"CN-SEPARATE", "US-IL-RELEASE", "US-TX-ORIGIN"}
+    assert asked.advised.addenda["US-TX-ORIGIN"] == ("US-TX-CUBI", "US-TX-CUBI-B1")
 
 
 def test_a_text_that_was_read_binds(tmp_path: Path) -> None:
     book = load_rules(LAW_FOLDER, write(tmp_path / "own", GOOD))
     rules = select(book, territories=["DE"], roles=["deployer"], on=date(2026, 2, 1))
     asked = requirements(rules)
-    assert asked.binding.addenda == {"TX": ("ACME-1",)}
+    assert asked.binding.addenda == {"US-TX-ORIGIN": ("ACME-1",)}
     assert asked.binding.marks["label"] == ("ACME-1", "FLOOR")
 
 

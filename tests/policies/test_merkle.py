@@ -12,6 +12,7 @@ import pytest
 from policies.merkle import (
     EMPTY_ROOT,
     ProofInvalid,
+    build_tree,
     consistency_ranges,
     cover,
     fold,
@@ -21,6 +22,7 @@ from policies.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from policies.merkle import root_of as stored_root_of
 
 SIZES = range(1, 41)
 LEAVES = [leaf_hash(b"entry %d" % i) for i in range(40)]
@@ -77,6 +79,19 @@ def test_the_full_subtrees_fold_to_the_root(size: int) -> None:
     levels = [level for level, _ in nodes]
     assert all(a > b for a, b in pairwise(levels))
     assert cover(size, size) == []
+
+
+@pytest.mark.parametrize("size", range(41))
+def test_the_tree_of_all_full_subtrees(size: int) -> None:
+    tree = build_tree(LEAVES[:size])
+    assert sum(len(row) for row in tree) == sum(size >> level for level in range(7))
+    for high in range(size + 1):
+        assert stored_root_of(tree, 0, high) == (root_of(0, high) if high else EMPTY_ROOT)
+    for index in range(size):
+        path = [stored_root_of(tree, low, high) for low, high in inclusion_ranges(index, size)]
+        assert path == path_of(index, size)
+    with pytest.raises(ProofInvalid, match="shorter"):
+        stored_root_of(tree, 0, size + 1)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from policies.canonical import digest
 from policies.errors import Malformed
-from policies.request import Request, make_request
+from policies.request import MOST_PEOPLE, Request, make_request
 
 SOURCE = {"record_id": "00000000-0000-7000-8000-000000000001", "role": "source_identity"}
 TARGET = {"record_id": "00000000-0000-7000-8000-000000000002", "role": "target_body"}
@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {
     "audience": "internal",
     "territories": ["DE"],
     "categories": [],
+    "bystanders": "refuse",
 }
 
 
@@ -37,7 +38,7 @@ def test_a_good_request() -> None:
     assert len(make_request(**GOOD | {"people": self_swap}).people) == 2
 
 
-@pytest.mark.parametrize("field", sorted(set(GOOD) - {"categories"}))
+@pytest.mark.parametrize("field", sorted(set(GOOD) - {"categories", "bystanders"}))
 def test_every_field_is_needed(field: str) -> None:
     with pytest.raises(Malformed, match=field):
         make_request(**{name: value for name, value in GOOD.items() if name != field})
@@ -46,8 +47,8 @@ def test_every_field_is_needed(field: str) -> None:
 @pytest.mark.parametrize("field", sorted(GOOD))
 @pytest.mark.parametrize("value", [None, 0, 1.5, "", "true", [1], {}, True, b"x", [[]]], ids=repr)
 def test_a_wrong_type_is_refused(field: str, value: object) -> None:
-    if field in ("operator", "request_id") and value == "true":
-        return
+    if field in ("operator", "request_id", "purpose") and value == "true":
+        return  # words they could be; an unknown purpose is denied by the decision
     with pytest.raises(Malformed) as caught:
         make_request(**GOOD | {field: value})
     assert caught.value.code == "MALFORMED"
@@ -81,7 +82,11 @@ def test_exactly_one_source_and_one_target(people: list[dict[str, str]]) -> None
         {"schema": "facewarrant/request/2"},
         {"schema_": "facewarrant/request/1"},
         {"override": True},
-        {"categories": ["minors_context"]},
+        {"categories": ["minor"]},
+        {"bystanders": "keep"},
+        {"bystanders": True},
+        {"territories": ["EU-DE"]},
+        {"territories": ["Germany"]},
         {"categories": ["other"]},
         {"territories": []},
         {"territories": ["de"]},
@@ -97,6 +102,29 @@ def test_exactly_one_source_and_one_target(people: list[dict[str, str]]) -> None
 def test_unknown_words_and_fields_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(Malformed):
         make_request(**GOOD | changes)
+
+
+def test_faces_that_nobody_named_are_refused_unless_the_request_says_blur() -> None:
+    silent = {name: value for name, value in GOOD.items() if name != "bystanders"}
+    assert make_request(**silent) == make_request(**GOOD)
+    assert make_request(**silent).bystanders == "refuse"
+    blurred = make_request(**GOOD | {"bystanders": "blur"})
+    assert blurred.bystanders == "blur"
+    assert blurred.sha256 != make_request(**GOOD).sha256
+
+
+def many(count: int) -> list[dict[str, str]]:
+    extras = [
+        {"record_id": f"00000000-0000-7000-8000-{n:012x}", "role": "bystander"}
+        for n in range(3, count + 1)
+    ]
+    return [SOURCE, TARGET, *extras]
+
+
+def test_no_more_people_than_a_log_entry_can_name() -> None:
+    assert len(make_request(**GOOD | {"people": many(MOST_PEOPLE)}).people) == MOST_PEOPLE == 32
+    with pytest.raises(Malformed, match="people"):
+        make_request(**GOOD | {"people": many(MOST_PEOPLE + 1)})
 
 
 def test_a_request_cannot_be_changed_afterwards() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from policies import terms
-from policies.terms import REQUIRED_MARKS, Document
+from policies.terms import ASSURED_AGES, NEVER_OPTED_IN, REQUIRED_MARKS, Document
 
 GOOD = {
     "Digest": "0" * 64,
@@ -20,7 +20,10 @@ GOOD = {
     "ModelName": "id.net:v1",
 }
 CYRILLIC_A = "\N{CYRILLIC SMALL LETTER A}"
-VOCABULARIES = ("PersonRole", "Purpose", "Medium", "Audience", "Category", "Mark", "FaceMatch")
+VOCABULARIES = (
+    "PersonRole", "KnownPurpose", "Medium", "Audience", "Category", "Mark", "FaceMatch", "AgeLook",
+    "NudityLook", "RegistryAnswer", "AgeMethod", "LivenessMethod", "AddendumForm", "BystanderPolicy",
+)  # fmt: skip
 
 
 def adapter(name: str) -> TypeAdapter[Any]:
@@ -75,13 +78,36 @@ def test_vocabularies_are_closed(name: str) -> None:
     words = get_args(getattr(terms, name))
     assert len(words) == len(set(words)) >= 2
     for word in words:
-        for wrong in (word.upper(), word + " ", word.replace("a", CYRILLIC_A) + "x", ""):
+        for wrong in (word.swapcase(), word + " ", word.replace("a", CYRILLIC_A) + "x", ""):
             with pytest.raises(ValidationError):
                 adapter(name).validate_python(wrong, strict=True)
 
 
 def test_nobody_can_opt_in_to_minors() -> None:
-    assert not any("minor" in word for word in get_args(terms.Category))
+    """The word exists so that a request can be denied for it; the rules take no opt-in to it."""
+    minors = {word for word in get_args(terms.Category) if "minor" in word}
+    assert minors == NEVER_OPTED_IN == {"minors_context"}
+
+
+def test_neither_word_nor_eye_answers_a_challenge() -> None:
+    assert ASSURED_AGES < set(get_args(terms.AgeMethod))
+    assert not ASSURED_AGES & {"self_declared", "in_person"}
+
+
+@pytest.mark.parametrize("word", [*get_args(terms.KnownPurpose), "studio:parade", "a1-b:cc_d"])
+def test_a_purpose_is_a_word_or_a_word_of_a_house(word: str) -> None:
+    assert adapter("Purpose").validate_python(word, strict=True) == word
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", "a", ":film", "studio:", "studio::parade", "a:b:c", "Studio:parade", "studio:Parade",
+     "studio:parade\n", "1studio:parade", "s:parade", "studio: parade", "studio/parade",
+     "film_vfx ", "x" * 43, f"{'s' * 31}:{'p' * 42}", f"{CYRILLIC_A}bc", None, 1, ["film_vfx"]],
+)  # fmt: skip
+def test_what_is_no_purpose(word: object) -> None:
+    with pytest.raises(ValidationError):
+        adapter("Purpose").validate_python(word, strict=True)
 
 
 def test_every_release_carries_three_marks() -> None:

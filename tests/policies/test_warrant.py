@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from policies.canonical import canonical, digest, parse
+from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
+from policies.house import shipped_house
 from policies.keys import SigningKey
-from policies.rules import POLICY_SHA256
 from policies.warrant import (
     WARRANT_SECONDS,
     Warrant,
@@ -19,6 +20,7 @@ from policies.warrant import (
 
 NOW = 1_795_219_200
 DESK = SigningKey.from_seed(b"w" * 32)
+POLICY = shipped_house([sha256_hex(b"notice")]).sha256
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def resigned(warrant: Warrant, key: SigningKey = DESK, **changes: Any) -> Warran
 
 def refuse(warrant: Warrant, code: str, *, now: int = NOW) -> None:
     with pytest.raises(WarrantInvalid) as caught:
-        verify_warrant(warrant, key=DESK.public, now=now)
+        verify_warrant(warrant, key=DESK.public, policy_sha256=POLICY, now=now)
     assert caught.value.code == code
     assert caught.value.mend
 
@@ -44,17 +46,19 @@ def test_round_trip(warrant: Warrant) -> None:
     assert read_warrant(warrant.encode()) == warrant
     assert warrant.sha256 == digest(parse(warrant.encode()))
     assert "sig" not in warrant.body()
-    verify_warrant(warrant, key=DESK.public, now=NOW)
+    verify_warrant(warrant, key=DESK.public, policy_sha256=POLICY, now=NOW)
 
 
 def test_the_window_is_ten_minutes(warrant: Warrant) -> None:
-    verify_warrant(warrant, key=DESK.public, now=NOW + WARRANT_SECONDS - 1)
+    verify_warrant(
+        warrant, key=DESK.public, policy_sha256=POLICY, now=NOW + WARRANT_SECONDS - 1
+    )
     refuse(warrant, "WARRANT-EXPIRED", now=NOW + WARRANT_SECONDS)
     refuse(warrant, "WARRANT-EXPIRED", now=NOW - 1)
 
 
 def test_other_rules(warrant: Warrant) -> None:
-    assert warrant.policy_sha256 == POLICY_SHA256
+    assert warrant.policy_sha256 == POLICY
     refuse(resigned(warrant, policy_sha256="0" * 64), "WARRANT-OTHER-POLICY")
 
 
@@ -96,7 +100,9 @@ def test_every_byte_counts(warrant: Warrant) -> None:
         flipped = bytearray(data)
         flipped[at] ^= 1 << at % 7
         with pytest.raises(Error) as caught:
-            verify_warrant(read_warrant(bytes(flipped)), key=DESK.public, now=NOW)
+            verify_warrant(
+                read_warrant(bytes(flipped)), key=DESK.public, policy_sha256=POLICY, now=NOW
+            )
         assert caught.value.code in ("MALFORMED", "WARRANT-FORGED")
 
 

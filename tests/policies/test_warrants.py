@@ -16,12 +16,18 @@ import sqlalchemy as sa
 
 from policies.audit import ClockRollback, Receipt, verify_entry
 from policies.canonical import canonical
+from policies.cedar import HERE, Gate
 from policies.database import Database
 from policies.decide import Refused
+from policies.digest import sha256_hex
+from policies.entries import MAX_ENTRY_BYTES
 from policies.errors import Error, Malformed, StoreUnavailable
 from policies.keys import SigningKey
+from policies.law import LawBook
+from policies.request import MOST_PEOPLE
+from policies.rules import RULES
 from policies.warrant import Warrant, WarrantInvalid, read_warrant
-from policies.warrants import ActiveWarrant, require_active
+from policies.warrants import ActiveWarrant, WarrantDesk, _fit, require_active
 
 NOW = 1_795_219_200
 MODEL_SHA256 = "0" * 64
@@ -296,7 +302,7 @@ def test_a_release_that_cannot_be_logged_is_none(office: Any, release: dict[str,
 
 def test_a_release_entry_names_this_warrant_whatever_it_says(office: Any) -> None:
     active = office.desk.start(admit(office))
-    office.desk.finish(active, {"warrant": "other", "subject": "x"}, record=keep)
+    office.desk.finish(active, {"warrant": "other", "output": "x"}, record=keep)
     assert office.log.entries()[-1]["warrant"] == active.document.warrant_id
     with office.database.transaction() as connection:
         newest = office.log.newest(active.document.warrant_id, within=connection)
@@ -431,7 +437,8 @@ def test_withdrawn_after_the_start(office: Any, who: int) -> None:
 def test_the_controller_can_stop_a_running_job_too(office: Any, kind: Any) -> None:
     active = office.desk.start(admit(office))
     record_id = active.document.people[0].record_id
-    office.book.append(record_id, kind, keys=office.keys(record_id, "controller"))
+    keys = office.keys(record_id, "controller")
+    office.book.append(record_id, kind, keys=keys, reason="a complaint")
     invalid("CONSENT-CHANGED", active.require)
 
 
@@ -498,6 +505,248 @@ def test_a_database_that_goes_away_during_the_job(office: Any) -> None:
         active.require()
 
 
+SEGMENTS = 6
+STEPS = (
+    "start", "source", "target", *(f"segment {n}" for n in range(SEGMENTS)), "mark", "sign", "finish",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("at", range(len(STEPS)), ids=STEPS)
+@pytest.mark.parametrize("who", PEOPLE)
+def test_withdrawn_just_before_any_step_of_a_long_job(office: Any, at: int, who: int) -> None:
+    """T8: whatever the moment, the very next door is closed, and every one after it."""
+    warrant = admit(office)
+    released: list[Receipt] = []
+    active: Any = None
+
+    def take(step: str) -> None:
+        nonlocal active
+        if step == "start":
+            active = office.desk.start(warrant)
+        elif step == "finish":
+            office.desk.finish(active, {}, record=lambda _, receipt: released.append(receipt))
+        elif step in ("source", "target"):
+            active.require(**{f"{step}_sha256": getattr(warrant, f"{step}_sha256")})
+        else:
+            active.require()
+
+    for step in STEPS[:at]:
+        take(step)
+    office.withdraw(warrant.people[who].record_id)
+    for step in STEPS[at:]:
+        if active is not None or step == "start":
+            invalid("CONSENT-CHANGED", take, step)
+    assert released == []
+    assert "release" not in kinds(office)
+    office.desk.abort(warrant, "withdrawn")
+    assert uses(office) == 0
+    assert office.desk.state(warrant.warrant_id) == "aborted"
+
+
+def test_a_bystander_who_withdraws_stops_the_job_too(office: Any) -> None:
+    people = [
+        (office.enrol(), "source_identity"), (office.enrol(), "target_body"),
+        *((office.enrol(), "bystander") for _ in range(2)),
+    ]  # fmt: skip
+    request = office.request(people)
+    active = office.desk.start(office.desk.admit(request, office.measured(request)))
+    active.require()
+    office.withdraw(people[-1][0])
+    invalid("CONSENT-CHANGED", active.require)
+    invalid("CONSENT-CHANGED", office.desk.finish, active, {}, record=keep)
+
+
+# --- another policy -------------------------------------------------------------------------------
+
+POLICY, SCHEMA = ((HERE / f"gate.{kind}").read_text("utf-8") for kind in ("cedar", "cedarschema"))
+NOTHING_HERE = """@id("HOUSE-CLOSED") @about("request") @law("HOUSE") @explain("Closed.") @mend("Wait.")
+forbid (principal, action == Action::"generate", resource is Depiction) when { true };"""
+
+
+def under(office: Any, **changes: Any) -> WarrantDesk:
+    """The same desk, over the same database, in a house that was changed."""
+    desk: WarrantDesk = replace(office.desk, house=replace(office.house, **changes))
+    return desk
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "a forbid": {"gate": Gate(POLICY, SCHEMA, house=NOTHING_HERE)},
+    "a forbid that forbids nothing": {
+        "gate": Gate(POLICY, SCHEMA, house=NOTHING_HERE.replace("when", "unless"))
+    },
+    "a purpose": {"purposes": {"studio:parade": "a parade"}},
+    "no notice any more": {"notices": frozenset()},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_house_takes_no_earlier_warrant(office: Any, name: str) -> None:
+    issued, started = admit(office), admit(office)
+    active = office.desk.start(started)
+    new = under(office, **CHANGES[name])
+    invalid("WARRANT-OTHER-POLICY", new.start, issued)
+    invalid("WARRANT-OTHER-POLICY", new.check, started, state="started")
+    invalid("WARRANT-OTHER-POLICY", new.finish, active, {}, record=keep)
+    assert "release" not in kinds(office)
+    new.abort(issued, "another policy")
+    new.abort(started, "another policy")
+    assert uses(office) == 0
+
+
+def test_a_forbid_of_the_house_refuses_and_is_logged(office: Any) -> None:
+    desk = under(office, **CHANGES["a forbid"])
+    request = office.swap_request()
+    with pytest.raises(Refused, match="HOUSE-CLOSED") as caught:
+        desk.admit(request, office.measured(request))
+    assert caught.value.decision.codes == ("HOUSE-CLOSED",)
+    entry = office.log.entries()[-1]
+    assert entry["reasons"] == ["HOUSE-CLOSED"]
+    assert entry["policy"] == desk.house.sha256 != office.house.sha256
+    assert uses(office) == 0
+
+
+def read_law(office: Any, rule_id: str) -> WarrantDesk:
+    """The desk of a house in which somebody read the official text of a rule."""
+    law = office.house.law
+    read = law.find(rule_id).model_copy(
+        update={"severity": "error", "text_read": "primary", "text_sha256": "ab" * 32,
+                "reviewed_by": "A. Reader"}
+    )  # fmt: skip
+    return under(office, law=LawBook((*(r for r in law.rules if r.id != rule_id), read)))
+
+
+RELEASE_FORM = {
+    "form": "US-IL-RELEASE", "written_release_sha256": "5" * 64, "purpose_and_term": "a film",
+    "signed_at": NOW - 1,
+}  # fmt: skip
+
+
+def in_illinois(office: Any, *addenda: dict[str, Any]) -> Any:
+    people = [
+        (office.enrol(territories=["US"], addenda=[RELEASE_FORM]), "source_identity"),
+        (office.enrol(territories=["US"], addenda=list(addenda)), "target_body"),
+    ]
+    return office.request(people, territories=["US-IL"])
+
+
+def test_unread_law_is_noted_in_the_log_and_refuses_nothing(office: Any) -> None:
+    request = in_illinois(office)
+    warrant = office.desk.admit(request, office.measured(request))
+    entry = office.log.prove(warrant.decision_index).entry
+    assert (entry["allow"], entry["notes"]) == (True, ["US-IL-BIPA-15"])
+    signed = in_illinois(office, RELEASE_FORM)
+    warrant = office.desk.admit(signed, office.measured(signed))
+    assert office.log.prove(warrant.decision_index).entry["notes"] == []
+
+
+def test_law_that_was_read_refuses_whoever_lacks_its_form(office: Any) -> None:
+    desk = read_law(office, "US-IL-BIPA-15")
+    request = in_illinois(office)
+    with pytest.raises(Refused) as caught:
+        desk.admit(request, office.measured(request))
+    (finding,) = caught.value.decision.findings
+    assert (finding.code, finding.subject.split()[0]) == ("ADDENDUM-MISSING", "target_body")
+    assert finding.explain == "Their consent lacks US-IL-RELEASE."
+    assert office.log.entries()[-1]["notes"] == []
+    signed = in_illinois(office, RELEASE_FORM)
+    desk.start(desk.admit(signed, office.measured(signed))).require()
+    elsewhere = office.swap_request()
+    desk.admit(elsewhere, office.measured(elsewhere))
+
+
+# --- what an entry of the log holds ---------------------------------------------------------------
+
+
+def crowd(office: Any, people: int = MOST_PEOPLE) -> Any:
+    roles = ["source_identity", "target_body", *["bystander"] * (people - 2)]
+    return office.request([(office.enrol(), role) for role in roles])
+
+
+def entry_bytes(office: Any) -> int:
+    return len(canonical(office.log.entries()[-1]))
+
+
+def test_a_decision_about_the_most_people_fits_the_log(office: Any) -> None:
+    request = crowd(office)
+    warrant = office.desk.admit(request, office.measured(request))
+    assert len(warrant.people) == 32
+    entry = office.log.prove(warrant.decision_index).entry
+    assert len(entry["subjects"]) == 32
+    assert len(canonical(entry)) <= MAX_ENTRY_BYTES
+
+
+def test_every_reason_against_the_most_people_fits_the_log(office: Any) -> None:
+    """Also with what a house may add: more reasons and rules than there is room for."""
+    codes = [f"HOUSE-{'X' * 36}-{n:03}" for n in range(60)]
+    forbids = "\n".join(NOTHING_HERE.replace("HOUSE-CLOSED", code) for code in codes)
+    bipa = office.house.law.find("US-IL-BIPA-15")
+    more = [bipa.model_copy(update={"id": f"ACME-{'Y' * 30}-{n:03}"}) for n in range(60)]
+    desk = under(
+        office, gate=Gate(POLICY, SCHEMA, house=forbids),
+        law=LawBook((*office.house.law.rules, *more)), notices=frozenset(),
+    )  # fmt: skip
+    people = crowd(office).people
+    request = office.request(
+        [(person.record_id, person.role) for person in people], territories=["US-IL", "CN"],
+        categories=["minors_context"], purpose="studio:parade", medium="video",
+        audience="paid_ads",
+    )  # fmt: skip
+    measured = office.measured(
+        request, source_faces=3, target_faces=90, unnamed_minor=True, source_nudity="found",
+        pixels=10**9, people=(), identity_model_sha256="f" * 64, source_sha256="f" * 64,
+    )  # fmt: skip
+    with pytest.raises(Refused) as caught:
+        desk.admit(request, measured)
+    decision, entry = caught.value.decision, office.log.entries()[-1]
+    assert len(decision.codes) > 60 + 15
+    assert entry["decision"] == decision.sha256
+    assert entry["reasons"][:-1] == list(decision.codes[: len(entry["reasons"]) - 1])
+    left = len(decision.codes) - len(entry["reasons"]) + 1
+    assert entry["reasons"][-1] == f"and {left} more"
+    notes = sorted({note.rule_id for note in decision.notes})
+    assert len(notes) > 60
+    assert entry["notes"][-1] == f"and {len(notes) - len(entry['notes']) + 1} more"
+    assert entry["notes"][:-1] == notes[: len(entry["notes"]) - 1]
+    assert len(entry["subjects"]) == 32
+    assert 3_500 < entry_bytes(office) <= MAX_ENTRY_BYTES
+
+
+def test_all_reasons_of_the_product_are_logged_by_name(office: Any) -> None:
+    fit = _fit([rule.code for rule in RULES], 1_000)
+    assert fit == [rule.code for rule in RULES]
+    assert (_fit([], 9), _fit(["ab"], 5), _fit(["ab"], 4)) == ([], ["ab"], ["and 1 more"])
+
+
+def test_a_consent_that_nobody_knows_is_logged_without_its_id(office: Any) -> None:
+    stranger = "00000000-0000-7000-8000-0000000000ff"
+    known = office.enrol()
+    request = office.request([(stranger, "source_identity"), (known, "target_body")])
+    with pytest.raises(Refused) as caught:
+        office.desk.admit(request, office.measured(request))
+    assert "CONSENT-BROKEN" in caught.value.decision.codes
+    entry = office.log.entries()[-1]
+    subjects = set(entry["subjects"])
+    assert office.book.commit(known) in subjects
+    (mask,) = subjects - {office.book.commit(known)}
+    assert stranger not in str(entry)
+    assert mask != sha256_hex(stranger.encode())
+    office.log.check()
+
+
+def test_blurred_faces_are_named_in_the_warrant(office: Any) -> None:
+    request = office.swap_request(bystanders="blur")
+    boxes = [[1, 2, 30, 40], [-5, 0, 9, 9]]
+    measured = office.measured(request, blurred=boxes, target_faces=3)
+    warrant = office.desk.admit(request, measured)
+    assert warrant.blurred == ((1, 2, 30, 40), (-5, 0, 9, 9))
+    assert read_warrant(warrant.encode()).blurred == warrant.blurred
+    active = office.desk.start(warrant)
+    active.require()
+    for blurred in ((), warrant.blurred[:1], (*warrant.blurred, (0, 0, 1, 1))):
+        fewer = warrant.model_copy(update={"blurred": blurred})
+        invalid("WARRANT-FORGED", office.desk.check, fewer, state="started")
+
+
 # --- uses and races -----------------------------------------------------------------------------
 
 
@@ -525,6 +774,80 @@ def test_uses_run_out_come_back_on_abort_and_stay_gone_on_release(office: Any) -
     invalid("WARRANT-SPENT", office.desk.start, first)
 
 
+def test_a_warrant_that_expired_unended_holds_no_use(office: Any) -> None:
+    request = limited(office, 1)
+    measured = office.measured(request)
+    first = office.desk.start(office.desk.admit(request, measured))
+    office.clock.now += 599
+    with pytest.raises(Refused):
+        office.desk.admit(request, measured)
+    office.clock.now += 1
+    second = office.desk.admit(request, measured)
+    invalid("WARRANT-EXPIRED", first.require)
+    invalid("WARRANT-EXPIRED", office.desk.finish, first, {}, record=keep)
+    office.clock.now -= 1  # only before the second was logged could the first still have ended
+    with pytest.raises(ClockRollback):
+        office.desk.finish(first, {}, record=keep)
+    office.clock.now += 1
+    office.desk.finish(office.desk.start(second), {}, record=keep)
+    assert kinds(office).count("release") == 1
+    with pytest.raises(Refused):
+        office.desk.admit(request, measured)
+
+
+def test_the_use_of_a_release_never_comes_back(office: Any) -> None:
+    request = limited(office, 1)
+    active = office.desk.start(office.desk.admit(request, office.measured(request)))
+    office.desk.finish(active, {}, record=keep)
+    office.clock.now += 86_400
+    assert office.desk.sweep() == []
+    with pytest.raises(Refused) as caught:
+        office.desk.admit(request, office.measured(request))
+    assert caught.value.decision.codes == ("LIMIT-EXHAUSTED",)
+    assert uses(office) == 2
+
+
+def test_the_sweep_ends_what_expired_and_nothing_else(office: Any) -> None:
+    issued, started, aborted, released = (admit(office) for _ in range(4))
+    for warrant in (started, released):
+        office.desk.start(warrant)
+    office.desk.abort(aborted, "x")
+    office.clock.now += 300
+    late = admit(office)
+    done = office.desk.start(admit(office))
+    office.desk.finish(done, {}, record=keep)
+    office.clock.now = issued.expires_at - 1
+    assert office.desk.sweep() == []
+    office.clock.now = issued.expires_at
+    assert office.desk.sweep() == office_ids(issued, started, released)
+    assert uses(office) == 4  # of the late one, and of the one that was released
+    assert {office.desk.state(w.warrant_id) for w in (issued, started, released)} == {"aborted"}
+    assert office.desk.state(late.warrant_id) == "issued"
+    assert office.desk.state(done.document.warrant_id) == "released"
+    swept = [e for e in office.log.entries() if e["kind"] == "abort" and e["reason"] == "expired"]
+    assert sorted(e["warrant"] for e in swept) == office_ids(issued, started, released)
+    assert office.desk.sweep() == []
+    for warrant in (issued, started):
+        invalid("WARRANT-EXPIRED", office.desk.start, warrant)
+    office.log.check()
+
+
+def office_ids(*warrants: Warrant) -> list[str]:
+    return sorted(warrant.warrant_id for warrant in warrants)
+
+
+def test_the_sweep_trusts_no_clock_that_was_set_back(office: Any) -> None:
+    warrant = admit(office)
+    office.clock.now += 700
+    office.log.append("decision", {})
+    office.clock.now -= 50
+    with pytest.raises(ClockRollback):
+        office.desk.sweep()
+    assert office.desk.state(warrant.warrant_id) == "issued"
+    office.clock.now += 50
+    assert office.desk.sweep() == [warrant.warrant_id]
+
+
 def test_one_person_in_two_roles_spends_one_use(office: Any) -> None:
     only = office.enrol(max_uses=1)
     request = office.request([(only, "source_identity"), (only, "target_body")])
@@ -549,6 +872,21 @@ def test_a_release_can_be_handed_out_again_only_for_its_own_request(office: Any)
     with pytest.raises(Refused) as caught:
         office.desk.recheck(warrant_id, request, identity_model_sha256=model)
     assert caught.value.decision.codes == ("CONSENT-STATUS",)
+
+
+@pytest.mark.parametrize("ended", ["issued", "started", "aborted"])
+def test_what_was_not_released_is_not_handed_out_again(office: Any, ended: str) -> None:
+    request = limited(office, 1)
+    measured = office.measured(request)
+    warrant = office.desk.admit(request, measured)
+    if ended != "issued":
+        office.desk.start(warrant)
+    if ended == "aborted":
+        office.desk.abort(warrant, "x")
+    invalid(
+        "WARRANT-SPENT", office.desk.recheck, warrant.warrant_id, request,
+        identity_model_sha256=measured.identity_model_sha256,
+    )  # fmt: skip
 
 
 def test_a_stored_warrant_that_was_edited_hands_out_nothing(office: Any, tamper: Tamper) -> None:

@@ -12,18 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from policies.canonical import canonical, parse
-from policies.consent import (
-    ConsentEvent,
-    ConsentRecord,
-    Signer,
-    encode,
-    make_event,
-    read_event,
-    read_record,
-    sign,
-)
+from policies.consent import ConsentEvent, make_event, read_event, sign, sign_opt_in
 from policies.digest import sha256_hex
 from policies.keys import SigningKey
+from policies.record import ConsentRecord, Signer, encode, read_record
 
 HERE = Path(__file__).parent
 NOW = 1_795_219_200  # 2026-11-21 00:00:00 UTC
@@ -32,15 +24,40 @@ SUBJECT = SigningKey.from_seed(b"vector subject, 32 bytes of seed")
 CONTROLLER = SigningKey.from_seed(b"vector controller, 32 bytes seed")
 STRANGER = SigningKey.from_seed(b"vector stranger, 32 bytes of see")
 DESK = SigningKey.from_seed(b"vector warrant desk, 32 bytes xx")
+RECORD_ID = "01900000-0000-7000-8000-000000000001"
+OTHER_ID = "01900000-0000-7000-8000-000000000002"
+
+
+def _opt_in(record_id: str = RECORD_ID, key: SigningKey = SUBJECT, at: int = NOW) -> dict[str, Any]:
+    return sign_opt_in(record_id, "political", key=key, at=at).model_dump(mode="json")
+
+
+RELEASE = {
+    "form": "US-IL-RELEASE",
+    "written_release_sha256": sha256_hex(b"release"),
+    "purpose_and_term": "a template of the face, for one film, until the film is finished",
+    "signed_at": NOW - DAY,
+}
 RECORD: dict[str, Any] = {
     "schema": "facewarrant/consent/1",
-    "record_id": "01900000-0000-7000-8000-000000000001",
+    "record_id": RECORD_ID,
     "subject": {
         "pid": "ps_" + "vector2345" * 2 + "abcdef",
         "key": SUBJECT.public.hex,
-        "age_assurance": {"method": "rendered", "adult": True, "checked_at": NOW - DAY},
+        "age_assurance": {
+            "method": "rendered",
+            "adult": True,
+            "checked_at": NOW - DAY,
+            "evidence": "rendered by the vector studio",
+        },
     },
-    "controller": {"id": "ctl", "name": "Vector Controller", "contact": "dpo@vector.invalid"},
+    "controller": {
+        "id": "ctl",
+        "name": "Vector Controller",
+        "address": "1 Vector Street, Vectorville",
+        "contact": "dpo@vector.invalid",
+        "type": "company",
+    },
     "notice": {"id": "notice", "version": "1", "language": "en", "sha256": sha256_hex(b"notice")},
     "purposes": ["film_vfx", "personal"],
     "roles": ["source_identity"],
@@ -48,40 +65,65 @@ RECORD: dict[str, Any] = {
     "audiences": ["internal"],
     "territories": ["DE"],
     "counterparties": {"mode": "any_consented", "pids": []},
-    "assets": {"mode": "any", "sha256": []},
-    "opted_in": [],
-    "max_uses": 3,
+    "assets": {"mode": "any", "sha256": [], "project": ""},
+    "prohibited": ["alcohol"],
+    "opted_in": [_opt_in()],
+    "limits": {"max_uses": 3, "max_pixels": 25_000_000, "max_seconds": 60},
     "validity": {"not_before": NOW - DAY, "expires": NOW + DAY},
-    "retention": "P1Y",
-    "withdrawal": "facewarrant consent withdraw",
+    "personal_data": [{"type": "pd:FacialPrint", "special": True, "required": True}],
+    "storage": {"locations": ["Vectorville"], "retention": "P1Y"},
+    "recipients": ["nobody outside Vector Controller"],
+    "rights": "see, correct, take along, erase, withdraw, complain",
+    "withdrawal": {"method": "write to us", "url": "https://vector.invalid/withdraw"},
+    "authority": "Vectorville data protection authority",
+    "dpia_ref": "DPIA-1",
+    "compensation_ref": "",
     "binding": {
         "model": "idnet",
         "model_sha256": sha256_hex(b"model"),
         "template_sha256": sha256_hex(b"template"),
+        "liveness": {
+            "method": "rendered",
+            "nonce_sha256": "",
+            "score_milli": 0,
+            "at": NOW - DAY,
+        },
     },
+    "addenda": [RELEASE],
     "signatures": [],
 }
 BOTH: dict[Signer, SigningKey] = {"subject": SUBJECT, "controller": CONTROLLER}
 
 
-def _record(keys: dict[Signer, SigningKey] = BOTH, **changes: Any) -> ConsentRecord:
+def _record(keys: dict[Signer, SigningKey] = BOTH, at: int = NOW, **changes: Any) -> ConsentRecord:
     record = read_record(canonical(RECORD | changes))
     for by, key in keys.items():
-        record = sign(record, by=by, key=key, at=NOW)
+        record = sign(record, by=by, key=key, at=at)
     return record
+
+
+def _step(
+    previous: ConsentRecord | ConsentEvent,
+    kind: str,
+    *signers: Signer,
+    at: int = NOW,
+    reason: str = "",
+) -> ConsentEvent:
+    """The step after a document, signed by both unless somebody else is named."""
+    seq = previous.seq + 1 if isinstance(previous, ConsentEvent) else 0
+    event = make_event(
+        record_id=previous.record_id, seq=seq, prev=sha256_hex(encode(previous)), kind=kind,
+        at=at, reason=reason,
+    )  # fmt: skip
+    for by in signers or tuple(BOTH):
+        event = sign(event, by=by, key=BOTH[by], at=at)
+    return event
 
 
 def _events(record: ConsentRecord, *kinds: str, at: int = NOW) -> list[ConsentEvent]:
     events: list[ConsentEvent] = []
     for kind in kinds:
-        previous = encode(events[-1] if events else record)
-        event = make_event(
-            record_id=record.record_id, seq=len(events), prev=sha256_hex(previous), kind=kind,
-            at=at, reason="",
-        )  # fmt: skip
-        for by, key in BOTH.items():
-            event = sign(event, by=by, key=key, at=at)
-        events.append(event)
+        events.append(_step(events[-1] if events else record, kind, at=at))
     return events
 
 
@@ -139,6 +181,7 @@ def _warrant(
         "source_sha256": sha256_hex(b"source"),
         "target_sha256": sha256_hex(b"target"),
         "people": people,
+        "blurred": [],
         "models": {"idnet": sha256_hex(b"model")},
         "policy_sha256": sha256_hex(b"the rules of another day"),
         "not_before": NOW,
@@ -188,7 +231,9 @@ def _records() -> dict[str, Any]:
             events=[],
         ),
         "consent_unconfirmed": _consent(
-            "Given, never confirmed.", _state("given", "CONSENT-STATUS"), events=CONFIRMED[:1]
+            "Given, never confirmed.",
+            _state("given", "CONSENT-STATUS", "SECOND-CONFIRMATION"),
+            events=CONFIRMED[:1],
         ),
         "consent_withdrawn": _consent(
             "Withdrawn by the person.", _state("withdrawn", "CONSENT-STATUS"), events=WITHDRAWN
@@ -211,7 +256,7 @@ def _records() -> dict[str, Any]:
         ),
         "consent_edited": _consent(
             "max_uses raised after signing.", BROKEN,
-            record=_edit(GOOD, lambda f: f.update(max_uses=10_000)),
+            record=_edit(GOOD, lambda f: f["limits"].update(max_uses=10_000)),
         ),
         "consent_alg_none": _consent(
             "`alg` is not a choice.", MALFORMED,
@@ -230,7 +275,7 @@ def _records() -> dict[str, Any]:
             record=text.replace('"max_uses":3', '"max_uses":3,"max_uses":9999'),
         ),
         "consent_noncanonical": _consent(
-            "One space more.", MALFORMED, record=text.replace(":3,", ": 3,", 1)
+            "One space more.", MALFORMED, record=text.replace(":3}", ": 3}", 1)
         ),
         "consent_float": _consent(
             "3.0 is not 3.", MALFORMED, record=text.replace('"max_uses":3', '"max_uses":3.0')
@@ -251,9 +296,9 @@ def _records() -> dict[str, Any]:
             "A field that no schema knows.", MALFORMED,
             record=_edit(GOOD, lambda f: f.update(override=True)),
         ),
-        "consent_left_out_default": _consent(
-            "The empty list of opt-ins was dropped; it is part of what was signed.", MALFORMED,
-            record=_edit(GOOD, lambda f: f.pop("opted_in")),
+        "consent_left_out_field": _consent(
+            "The list of what is barred was dropped; it is part of what was signed.", MALFORMED,
+            record=_edit(GOOD, lambda f: f.pop("prohibited")),
         ),
         "consent_other_schema": _consent(
             "A version of the schema that does not exist.", MALFORMED,
@@ -262,6 +307,108 @@ def _records() -> dict[str, Any]:
         "consent_minor": _consent(
             "`adult` can only be true.", MALFORMED,
             record=_edit(GOOD, lambda f: f["subject"]["age_assurance"].update(adult=False)),
+        ),
+    }  # fmt: skip
+
+
+def _opt_ins() -> dict[str, Any]:
+    """Both people sign the whole record; the opt-in still has to be the subject's own act."""
+    signed = _opt_in()
+    zeros = signed | {"signed": signed["signed"] | {"sig": "0" * 128}}
+    cases = {
+        "unsigned": ("Zeros where the signature belongs.", zeros),
+        "moved": ("Signed by the subject, for another record.", _opt_in(OTHER_ID)),
+        "stranger": ("Signed by somebody else.", _opt_in(key=STRANGER)),
+        "other_category": (
+            "Signed for another category.",
+            signed | {"category": "nudity"},
+        ),
+    }
+    found = {
+        f"opt_in_{name}": _consent(note, BROKEN, record=_record(opted_in=[opt_in]), events=[])
+        for name, (note, opt_in) in cases.items()
+    }
+    return found | {
+        "opt_in_and_prohibited": _consent(
+            "Political content is signed for and barred at once.", MALFORMED,
+            record=_edit(GOOD, lambda f: f.update(prohibited=["political"])),
+        ),
+        "opt_in_minors": _consent(
+            "No signature permits this one.", MALFORMED,
+            record=_edit(GOOD, lambda f: f["opted_in"][0].update(category="minors_context")),
+        ),
+        "opt_in_twice": _consent(
+            "The same opt-in stands in the list twice.", MALFORMED,
+            record=_edit(GOOD, lambda f: f["opted_in"].append(f["opted_in"][0])),
+        ),
+    }  # fmt: skip
+
+
+MISUSES: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    "addendum_twice": (
+        "Two releases; nobody knows which one counts.", lambda f: f["addenda"].append(RELEASE),
+    ),
+    "addendum_unknown": (
+        "A form that no law asks for.", lambda f: f["addenda"][0].update(form="US-XX-FORM"),
+    ),
+    "retention_not_a_duration": (
+        "A promise that no clock can keep.", lambda f: f["storage"].update(retention="as needed"),
+    ),
+    "validity_of_eleven_years": (
+        "Longer than ten years.",
+        lambda f: f["validity"].update(expires=NOW + 11 * 366 * DAY),
+    ),
+    "age_without_evidence": (
+        "A check that nobody can look up.",
+        lambda f: f["subject"]["age_assurance"].update(evidence=""),
+    ),
+    "half_rendered": (
+        "Rendered where somebody would have to be there, documented where an age is asked.",
+        lambda f: f["subject"]["age_assurance"].update(method="document"),
+    ),
+    "liveness_without_nonce": (
+        "A video that answers no challenge.",
+        lambda f: f["binding"]["liveness"].update(method="video_challenge"),
+    ),
+    "any_and_listed": (
+        "Anybody, and a list: one of them is not meant.",
+        lambda f: f["counterparties"].update(pids=["ps_" + "a" * 26]),
+    ),
+    "purpose_twice": (
+        "One list, two spellings.", lambda f: f["purposes"].append("film_vfx"),
+    ),
+    "long_text": ("One character too many.", lambda f: f["controller"].update(name="x" * 401)),
+    "hidden_direction": (
+        "A character that turns the words after it around for the reader.",
+        lambda f: f["controller"].update(name="Vector \N{RIGHT-TO-LEFT OVERRIDE}rellortnoC"),
+    ),
+    "unsafe_link": (
+        "An address that runs instead of leading somewhere.",
+        lambda f: f["withdrawal"].update(url="javascript:alert(1)"),
+    ),
+    "uses_beyond_the_cap": (
+        "One more than ten thousand.", lambda f: f["limits"].update(max_uses=10_001),
+    ),
+}  # fmt: skip
+
+
+def _misuses() -> dict[str, Any]:
+    later = RECORD["subject"]["age_assurance"] | {"checked_at": NOW + 1}
+    forms = {
+        f"consent_{name}": _consent(note, MALFORMED, record=_edit(GOOD, change))
+        for name, (note, change) in MISUSES.items()
+    }
+    return forms | {
+        "consent_future_age_check": _consent(
+            "The age was checked one second from now.", BROKEN,
+            record=_record(subject=RECORD["subject"] | {"age_assurance": later}), events=[],
+        ),
+        "consent_future_signature": _consent(
+            "Signed one second from now.", BROKEN, record=_record(at=NOW + 1), events=[]
+        ),
+        "consent_future_opt_in": _consent(
+            "The opt-in is signed one second from now.", BROKEN,
+            record=_record(opted_in=[_opt_in(at=NOW + 1)]), events=[],
         ),
     }  # fmt: skip
 
@@ -309,15 +456,74 @@ def _chains() -> dict[str, Any]:
             "No such step.", MALFORMED,
             events=[given, _edit(confirmed, lambda f: f.update(kind="renewed"))],
         ),
+        "event_duplicate_json_key": _consent(
+            "A lenient reader takes the last `kind`.", MALFORMED,
+            events=[given, encode(confirmed).decode().replace(
+                '"kind":"confirmed"', '"kind":"withdrawn","kind":"confirmed"')],
+        ),
+        "event_unknown_field": _consent(
+            "A field that no schema knows.", MALFORMED,
+            events=[given, _edit(confirmed, lambda f: f.update(override=True))],
+        ),
+        "event_clock_moved_back": _consent(
+            "Nothing was edited; the reader's clock is a second behind the events.", BROKEN,
+            now=NOW - 1,
+        ),
+    }  # fmt: skip
+
+
+def _steps() -> dict[str, Any]:
+    given, confirmed, _ = WITHDRAWN
+    other = _record(record_id=OTHER_ID, opted_in=[])
+    foreign = _events(other, "given", "confirmed")[1]
+    lost = "lost key; known in person"
+    over = _step(confirmed, "expired", "controller", at=NOW + DAY)
+    return {
+        "event_confirmation_replayed": _consent(
+            "The confirmation once more.", BROKEN, events=[given, confirmed, confirmed]
+        ),
+        "event_confirmed_again": _consent(
+            "A second confirmation, linked and signed.", BROKEN,
+            events=_events(GOOD, "given", "confirmed", "confirmed"),
+        ),
+        "event_confirmation_of_another_record": _consent(
+            "The subject confirmed something else.", BROKEN, events=[given, foreign]
+        ),
+        "event_given_without_the_subject": _consent(
+            "The controller gives what is not theirs.", BROKEN,
+            events=[_step(GOOD, "given", "controller")],
+        ),
+        "event_confirmed_by_the_controller": _consent(
+            "The second step is the person's own.", BROKEN,
+            events=[given, _step(given, "confirmed", "controller")],
+        ),
+        "event_withdrawn_by_the_controller": _consent(
+            "The lost-key route: the controller withdraws and says how they knew the person.",
+            _state("withdrawn", "CONSENT-STATUS"),
+            events=[given, confirmed, _step(confirmed, "withdrawn", "controller", reason=lost)],
+        ),
+        "event_withdrawn_by_the_controller_without_reason": _consent(
+            "The lost-key route, without a word.", BROKEN,
+            events=[given, confirmed, _step(confirmed, "withdrawn", "controller")],
+        ),
+        "event_expired": _consent(
+            "The controller writes down that the time is over.",
+            _state("expired", "CONSENT-STATUS", "CONSENT-WINDOW"), now=NOW + DAY,
+            events=[given, confirmed, over],
+        ),
+        "event_expired_early": _consent(
+            "One second before its time.", BROKEN, now=NOW + DAY,
+            events=[given, confirmed, _step(confirmed, "expired", "controller", at=NOW + DAY - 1)],
+        ),
+        "event_withdrawn_after_expired": _consent(
+            "An expiry that was written down is final.", BROKEN, now=NOW + DAY,
+            events=[given, confirmed, over, _step(over, "withdrawn", "subject", at=NOW + DAY)],
+        ),
     }  # fmt: skip
 
 
 def _slow(given: ConsentEvent) -> ConsentEvent:
-    event = make_event(
-        record_id=given.record_id, seq=1, prev=sha256_hex(encode(given)), kind="confirmed",
-        at=NOW + 660, reason="",
-    )  # fmt: skip
-    return read_event(encode(sign(event, by="subject", key=SUBJECT, at=NOW + 660)))
+    return read_event(encode(_step(given, "confirmed", "subject", at=NOW + 660)))
 
 
 def _warrants() -> dict[str, Any]:
@@ -347,7 +553,7 @@ def _warrants() -> dict[str, Any]:
 
 def build() -> dict[str, bytes]:
     """Return every vector file by name."""
-    vectors = _records() | _chains() | _warrants()
+    vectors = _records() | _opt_ins() | _misuses() | _chains() | _steps() | _warrants()
     return {
         f"{name}.json": (json.dumps(vector, indent=2, sort_keys=True) + "\n").encode()
         for name, vector in vectors.items()

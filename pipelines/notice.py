@@ -1,0 +1,23 @@
+"""The privacy notice that people are shown before they consent, and its digest (ISO/IEC 29184).
+
+A consent names the digest of the very text that was shown; a deployment that shows a notice of its
+own puts it into its policy folder (docs/policy.md).
+"""
+
+from __future__ import annotations
+
+from policies.digest import sha256_hex
+
+NOTICE_VERSION = "3"
+
+NOTICE = """\
+FaceWarrant keeps an encrypted template of your face to check that only you are shown. With your
+consent your face, or your body, may be shown in pictures made for the purposes, audiences and
+territories you name, until the date you name, and never for what you bar. Every picture is marked
+as AI-made and can be traced. You can withdraw at any time, in one step and without a reason;
+pictures already released stay traceable and will say that you withdrew. Withdrawing erases the
+template; you can also have everything about you erased, and see all that is kept. You declare:
+I am 18 or older.
+"""
+
+NOTICE_SHA256 = sha256_hex(NOTICE.encode())

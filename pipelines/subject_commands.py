@@ -1,0 +1,67 @@
+"""`facewarrant subject`: what is kept about a person, and its erasure.
+
+Thin commands over `pipelines.subjects`. A person is named by their pseudonym, which their receipts
+carry.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.options import Json
+from pipelines.settings import read_settings
+
+subject_app = typer.Typer(
+    help="Give a person everything kept about them, or erase it.", no_args_is_help=True
+)
+
+Pseudonym = Annotated[str, typer.Argument(help="The person's pseudonym: ps_...")]
+
+
+@subject_app.command("export")
+def subject_export(
+    pid: Pseudonym,
+    out: Annotated[Path, typer.Option(help="The file to write (JSON).")],
+    json: Json = False,
+) -> None:
+    """Write everything kept about a person: consents, events, uses, releases, opt-outs.
+
+    The right of access (GDPR Art. 15) in one document.
+    """
+    from pipelines import people_view
+    from pipelines.deployment import open_records
+    from pipelines.subjects import export_subject
+
+    with open_records(read_settings()) as at:
+        document = export_subject(pid, at=at)
+    people_view.show_export(document, out, json=json)
+
+
+@subject_app.command("erase")
+def subject_erase(
+    pid: Pseudonym,
+    out: Annotated[Path, typer.Option(help="The file for the signed receipt (JSON).")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Withdraw every consent of a person and destroy their key, for good.
+
+    Proves that the face template is gone, writes a signed receipt and logs it. An erasure that was
+    interrupted goes on where it stopped.
+    """
+    from pipelines import people_view
+    from pipelines.deployment import open_records
+    from pipelines.subjects import erase_subject
+
+    if not yes:
+        typer.confirm(
+            f"Erase {pid}? Every consent ends and nothing brings the template back.",
+            err=True,
+            abort=True,
+        )
+    with open_records(read_settings()) as at:
+        receipt = erase_subject(pid, at=at)
+    people_view.show_erasure(receipt, out, json=json)

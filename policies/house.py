@@ -1,0 +1,112 @@
+"""What a deployment adds to the policy: purposes, refusals, rules of law and notices of its own.
+
+A house can only narrow. Its Cedar statements are forbids, its purposes need a consent that names
+them, its law binds only where somebody read the text. Nothing of it permits or lifts anything of
+the product's floor; there is no form in which that could be written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import get_args
+
+from policies.canonical import digest
+from policies.cedar import Gate, open_gate
+from policies.facts import Facts
+from policies.law import LawBook, Requirements, load_rules, requirements, select
+from policies.lawrule import Role
+from policies.rules import POLICY_SHA256
+from policies.terms import Document, KnownPurpose
+
+
+class LawNote(Document):
+    """What a rule that cannot bind would like: said beside a decision, never part of it."""
+
+    rule_id: str
+    subject: str
+    explain: str
+
+
+@dataclass(frozen=True)
+class House:
+    """The policy of one deployment: the product's, and what the deployment adds.
+
+    `purposes`: own purposes, `house:word` -> what it means, as people read it. `notices`: SHA-256
+    of every privacy notice this deployment has published. `gate` holds the product's policy and the
+    house's own forbids.
+    """
+
+    law: LawBook
+    gate: Gate
+    notices: frozenset[str]
+    purposes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        # A house that could change under its digest would be another policy of the same name.
+        object.__setattr__(self, "purposes", MappingProxyType(dict(self.purposes)))
+        object.__setattr__(self, "notices", frozenset(self.notices))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of everything a decision of this house is made by."""
+        return digest(
+            {
+                "policy": POLICY_SHA256,
+                "law": self.law.sha256,
+                "gate": self.gate.sha256,
+                "purposes": dict(self.purposes),
+                "notices": sorted(self.notices),
+            }
+        )
+
+    def knows(self, purpose: str) -> bool:
+        """Return whether a purpose is one of the product's or of this house."""
+        return purpose in get_args(KnownPurpose) or purpose in self.purposes
+
+    def require(self, territories: Collection[str], *, now: int) -> Requirements:
+        """Return what the rules in force demand for these places at unix time `now`.
+
+        Every role a deployment may have is asked for: the answer is rather too long than too short.
+        Raises Malformed and LawUnknown.
+        """
+        day = datetime.fromtimestamp(now, UTC).date()
+        return _require(self.law, frozenset(territories), day)
+
+    def note(self, facts: Facts) -> tuple[LawNote, ...]:
+        """Return what rules that cannot bind would like, and this request does not have."""
+        advised = self.require(facts.territories, now=facts.now).advised
+        return (
+            *_lacking("", advised.marks, facts.marks),
+            *(
+                note
+                for person in facts.people
+                for note in _lacking(person.subject, advised.addenda, person.addenda)
+            ),
+        )
+
+
+def shipped_house(notices: Iterable[str]) -> House:
+    """Return the house that adds nothing: the product's policy and rules, these notices."""
+    return House(law=_shipped_law(), gate=open_gate(), notices=frozenset(notices))
+
+
+@cache
+def _shipped_law() -> LawBook:
+    return load_rules()
+
+
+def _require(law: LawBook, territories: frozenset[str], day: date) -> Requirements:
+    return requirements(select(law, territories=territories, roles=get_args(Role), on=day))
+
+
+def _lacking(
+    subject: str, wanted: Mapping[str, tuple[str, ...]], held: Collection[str]
+) -> Iterable[LawNote]:
+    for name, rule_ids in wanted.items():
+        if name not in held:
+            for rule_id in rule_ids:
+                yield LawNote(rule_id=rule_id, subject=subject, explain=f"would ask for {name}")

@@ -1,0 +1,128 @@
+"""Writing a warrant down: its signed document, its row, and the uses that it takes.
+
+The warrant desk (`warrants.py`) decides who gets one; this decides nothing and is called inside the
+desk's transaction. A use is taken with the warrant and given back with its end without a release; a
+warrant that expired unended holds no use any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from policies.canonical import canonical
+from policies.decide import Decision
+from policies.facts import Measured
+from policies.keys import SigningKey
+from policies.request import Request
+from policies.tables import RESERVATION, WARRANT
+from policies.warrant import WARRANT_SECONDS, Warrant, read_warrant
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where the log holds a decision: the log's name, the entry's index, the size after it."""
+
+    origin: str
+    index: int
+    size: int
+
+
+def sign_warrant(
+    request: Request,
+    measured: Measured,
+    decision: Decision,
+    *,
+    heads: Mapping[str, str],
+    place: LogPlace,
+    warrant_id: str,
+    key: SigningKey,
+) -> Warrant:
+    """Return the signed warrant of an allowed decision.
+
+    `heads`: record id -> hash of the consent's newest step. The warrant runs from the moment of the
+    decision for `WARRANT_SECONDS`.
+    """
+    boxes = {(m.record_id, m.role): m.box for m in measured.people}
+    people = [
+        {
+            "record_id": person.record_id,
+            "role": person.role,
+            "box": boxes[person.record_id, person.role],
+            "consent_head": heads[person.record_id],
+        }
+        for person in request.people
+    ]
+    body = {
+        "schema": "facewarrant/warrant/1",
+        "warrant_id": warrant_id,
+        "request_id": request.request_id,
+        "request_sha256": request.sha256,
+        "decision_id": decision.decision_id,
+        "decision_sha256": decision.sha256,
+        "decision_index": place.index,
+        "log_origin": place.origin,
+        "log_size": place.size,
+        "source_sha256": request.source_sha256,
+        "target_sha256": request.target_sha256,
+        "people": people,
+        "blurred": [list(box) for box in measured.blurred],
+        "models": dict(measured.models),
+        "policy_sha256": decision.policy_sha256,
+        "not_before": decision.evaluated_at,
+        "expires_at": decision.evaluated_at + WARRANT_SECONDS,
+        "kid": key.public.kid,
+    }
+    return read_warrant(canonical(body | {"sig": key.sign("warrant", body)}))
+
+
+def keep_warrant(warrant: Warrant, *, within: sa.Connection) -> None:
+    """Store an issued warrant and take one use of every consent that it names."""
+    within.execute(
+        sa.insert(WARRANT),
+        {
+            "warrant_id": warrant.warrant_id,
+            "request_id": warrant.request_id,
+            "document": warrant.encode(),
+            "state": "issued",
+            "expires_at": warrant.expires_at,
+            "changed_at": warrant.not_before,
+        },
+    )
+    for record_id in sorted({person.record_id for person in warrant.people}):
+        _take_use(record_id, warrant.warrant_id, within)
+
+
+def give_back(warrant_id: str, *, within: sa.Connection) -> None:
+    """Give back the uses that a warrant took."""
+    within.execute(sa.delete(RESERVATION).where(RESERVATION.c.warrant_id == warrant_id))
+
+
+def count_uses(record_id: str, *, now: int, besides: str, within: sa.Connection) -> int:
+    """Return how many uses of a consent are taken at unix time `now`, those of a warrant apart.
+
+    A warrant that expired without a release can never release, so its use does not count.
+    """
+    taken = (
+        sa.select(sa.func.count())
+        .select_from(RESERVATION.join(WARRANT))
+        .where(
+            RESERVATION.c.record_id == record_id,
+            RESERVATION.c.warrant_id != besides,
+            sa.or_(WARRANT.c.state == "released", WARRANT.c.expires_at > now),
+        )
+    )
+    return int(within.scalar(taken) or 0)
+
+
+def _take_use(record_id: str, warrant_id: str, connection: sa.Connection) -> None:
+    """Take the next use of a consent; the primary key is the second lock behind the database's."""
+    last = connection.scalar(
+        sa.select(sa.func.max(RESERVATION.c.seq)).where(RESERVATION.c.record_id == record_id)
+    )
+    seq = 0 if last is None else int(last) + 1
+    connection.execute(
+        sa.insert(RESERVATION), {"record_id": record_id, "seq": seq, "warrant_id": warrant_id}
+    )

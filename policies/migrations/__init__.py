@@ -1,0 +1,1 @@
+"""The revisions of the main database's schema, run by `policies.revisions`."""

@@ -1,0 +1,539 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from policies import erasure as module
+from policies.canonical import canonical
+from policies.consents import ConsentBook
+from policies.database import Database
+from policies.erasure import BACKUP_SECONDS, Eraser, ErasureFailed
+from policies.erasure_receipt import Derivative, ErasureReceipt, verify_receipt
+from policies.errors import Error
+from policies.keyfile import FileKeys
+from policies.keyprovider import KeyGone, Standing, Wrapped
+from policies.keys import PublicKey, SigningKey
+from policies.optout import OptOutBook
+from policies.residue import count_copies, needle
+from policies.subjectkeys import SubjectKeys
+from policies.tables import CONSENT, ERASURE, OPT_OUT, TEMPLATE
+
+NOW = 1_795_219_200
+DAY = 86_400
+FACE = b"the face of this person " * 40
+STEPS = ("_end", "_move_opt_out", "_shred", "_files", "_prove", "_write_receipt", "_give_out")
+
+
+@dataclass
+class Bench:
+    """An office on files, its eraser, and the person to erase."""
+
+    office: Any
+    folder: Path
+    provider: FileKeys
+
+    def __post_init__(self) -> None:
+        office, keys = self.office, SubjectKeys(
+            f"sqlite:///{self.folder / 'people.db'}", self.provider, clock=self.office.clock
+        )  # fmt: skip
+        office.subject_keys = keys
+        office.book = replace(office.book, keys=keys)
+        self.book: ConsentBook = office.book
+        self.eraser = Eraser(office.book, office.controller)
+        self.record_id: str = office.enrol(face=FACE)
+        self.other_id: str = office.enrol(face=b"somebody else " * 20)
+        self.pid = self.book.read(self.record_id).record.subject.pid
+        self.opt_outs = OptOutBook(office.database, office.log, keys, office.clock)
+
+    def erase(self, *derivatives: Derivative) -> dict[str, Any]:
+        return self.eraser.erase(self.pid, derivatives)
+
+    def verify(self, document: dict[str, Any]) -> ErasureReceipt:
+        return verify_receipt(
+            document,
+            controllers=[self.office.controller.public],
+            origin=self.office.log.origin,
+            log_key=self.office.log_key.public,
+        )
+
+    def state(self) -> str:
+        with self.office.database.transaction() as connection:
+            found = sa.select(ERASURE.c.state).where(ERASURE.c.pid == self.pid)
+            return str(connection.scalar(found))
+
+    def ciphertext(self, record_id: str) -> bytes | None:
+        with self.office.database.transaction() as connection:
+            found: bytes | None = connection.scalar(
+                sa.select(TEMPLATE.c.ciphertext).where(TEMPLATE.c.record_id == record_id)
+            )
+        return found
+
+    def edit(self, **values: object) -> None:
+        with self.office.database.transaction() as connection:
+            connection.execute(sa.update(ERASURE).values(values))
+
+
+@pytest.fixture
+def bench(make_office: Callable[..., Any], tmp_path: Path) -> Iterator[Bench]:
+    provider = FileKeys.create(tmp_path / "kek", clock=lambda: NOW)
+    database = Database(f"sqlite:///{tmp_path / 'main.db'}")
+    made = Bench(make_office(database=database), tmp_path, provider)
+    yield made
+    made.book.keys.close()
+    database.close()
+
+
+@pytest.fixture
+def make_office(office: Any) -> Callable[..., Any]:
+    return type(office)
+
+
+def refused(act: Callable[[], object]) -> str:
+    with pytest.raises(Error) as caught:
+        act()
+    return caught.value.code
+
+
+def test_the_receipt_says_what_was_done(bench: Bench) -> None:
+    made = [Derivative("urn:c2pa:1", "released"), Derivative("urn:c2pa:2", "takedown_asked")]
+    key_id = bench.book.keys.find(bench.pid).key_id
+    document = bench.eraser.erase(bench.pid, made, models=["idnet-7"])
+    receipt = bench.verify(document)
+    assert (receipt.method, receipt.dek_ids) == ("crypto-shred", (key_id,))
+    assert (receipt.requested_at, receipt.completed_at) == (NOW, NOW)
+    assert [(each.output, each.state) for each in receipt.derivatives] == [
+        ("urn:c2pa:1", "released"),
+        ("urn:c2pa:2", "takedown_asked"),
+    ]
+    assert receipt.models == ("idnet-7",)
+    assert receipt.checks.model_dump() == {
+        "decrypt_fails": True, "copies_found": 0, "needles": 3, "files_searched": 3,
+    }  # fmt: skip
+    assert (receipt.kek.version, receipt.kek.state, receipt.kek.gone_at) == ("v1", "kept", None)
+    kept = {each.what: each.until for each in receipt.kept}
+    assert kept["copies of the wrapped key in backups"] == NOW + BACKUP_SECONDS
+    # One year after it ended, as the record says.
+    assert (
+        kept["a consent record and its signed events, without the face template"] == NOW + 365 * DAY
+    )
+    assert bench.pid not in json.dumps(document)
+    assert bench.record_id not in json.dumps(document)
+    assert bench.state() == "receipted"
+
+
+def test_the_person_is_gone_and_others_are_not(bench: Bench) -> None:
+    record = bench.book.read(bench.record_id).record
+    bench.erase()
+    assert bench.book.read(bench.record_id).state.status == "withdrawn"
+    assert bench.book.history(bench.record_id)[-1].reason == "erasure was asked for"
+    assert bench.ciphertext(bench.record_id) is None
+    assert refused(lambda: bench.book.template(record)) == "CONSENT-BROKEN"
+    with pytest.raises(KeyGone):
+        bench.book.keys.salt(bench.pid)
+    assert refused(lambda: bench.office.enrol(subject={"pid": bench.pid})) == "KEY-GONE"
+    other = bench.book.read(bench.other_id)
+    assert other.state.status == "confirmed"
+    assert bench.book.template(other.record).startswith(b"somebody else")
+
+
+def all_files(bench: Bench) -> dict[str, bytes]:
+    files = sorted(path for path in bench.folder.iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_neither_plaintext_nor_keys_nor_ciphertext_are_in_any_file(bench: Bench) -> None:
+    found = bench.book.keys.find(bench.pid)
+    sealed = bench.ciphertext(bench.record_id)
+    assert found.wrapped is not None
+    assert found.salt is not None
+    assert sealed is not None
+    key, salt = (
+        bench.provider.unwrap(Wrapped(found.wrapped, found.kek_version)),
+        bench.book.keys.salt(bench.pid),
+    )
+    before = b"".join(all_files(bench).values())
+    for bytes_at_rest in (found.wrapped, found.salt, sealed):
+        assert bytes_at_rest in before  # the search below would find them
+    bench.erase()
+    for name, data in all_files(bench).items():
+        for secret in (FACE[:24], FACE, key, salt, found.wrapped, found.salt, sealed):
+            assert secret not in data, name
+            assert secret.hex().encode() not in data, name
+    assert bench.record_id.encode() in b"".join(all_files(bench).values())
+
+
+def test_the_log_holds_the_receipt(bench: Bench) -> None:
+    document = bench.erase()
+    entry = bench.office.log.entries()[document["log"]["index"]]
+    assert entry["kind"] == "erasure"
+    assert entry["subject"] == document["subject_commitment"]
+    bench.office.log.check(document["log"]["checkpoint"])
+
+
+def test_asked_twice_the_first_receipt_is_given_with_a_proof_of_now(bench: Bench) -> None:
+    first = bench.erase()
+    bench.office.enrol()
+    again = bench.erase(Derivative("urn:c2pa:late", "released"))
+    assert {**again, "log": None} == {**first, "log": None}
+    assert again["log"]["checkpoint"] != first["log"]["checkpoint"]
+    bench.verify(again)
+    assert sum(entry["kind"] == "erasure" for entry in bench.office.log.entries()) == 1
+
+
+class Cut(Exception):
+    """The power going off."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_interrupted_erasure_goes_on(
+    step: str, when: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(Eraser, step)
+
+    def cut(*arguments: Any, **named: Any) -> None:
+        if when == "after":
+            real(*arguments, **named)
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Eraser, step, cut)
+        with pytest.raises(Cut):
+            bench.erase()
+    assert bench.state() in ("requested", "shredded", "proved", "receipted")
+    bench.verify(bench.erase())
+    assert bench.state() == "receipted"
+    assert bench.book.keys.shredded(bench.pid)
+    events = [event.kind for event in bench.book.history(bench.record_id)]
+    assert events == ["given", "confirmed", "withdrawn"]
+    assert sum(entry["kind"] == "erasure" for entry in bench.office.log.entries()) == 1
+
+
+def test_a_crash_right_after_the_key_went(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SubjectKeys.destroy
+
+    def cut(keys: SubjectKeys, pid: str) -> None:
+        real(keys, pid)
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SubjectKeys, "destroy", cut)
+        with pytest.raises(Cut):
+            bench.erase()
+    assert bench.state() == "requested"
+    assert bench.verify(bench.erase()).checks.needles == 3
+
+
+@pytest.mark.parametrize(("after", "state"), [(1, "requested"), (2, "shredded"), (3, "proved")])
+def test_a_crash_right_after_a_state_was_written(
+    after: int, state: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = Eraser._move_on, 0
+
+    def cut(eraser: Eraser, pid: str, row: Any, *, within: Any = None) -> Any:
+        nonlocal written
+        moved = real(eraser, pid, row, within=within)
+        written += within is None
+        if written == after and within is None:
+            raise Cut
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Eraser, "_move_on", cut)
+        with pytest.raises(Cut):
+            bench.erase()
+    assert bench.state() == state
+    bench.verify(bench.erase())
+
+
+def test_a_failing_log_leaves_no_receipt(bench: Bench) -> None:
+    # The clock goes back between the proof and the receipt.
+    eraser = replace(bench.eraser, random=bytes)
+    progress = eraser._prove(bench.pid, eraser._shred(bench.pid, eraser._request(bench.pid)))
+    assert progress.state == "proved"
+    bench.office.clock.now = NOW - 10
+    assert refused(bench.erase) == "CLOCK-ROLLBACK"
+    assert bench.state() == "proved"
+    bench.office.clock.now = NOW
+    bench.verify(bench.erase())
+
+
+def test_every_consent_of_the_person_ends(bench: Bench) -> None:
+    second = bench.office.enrol(subject={"pid": bench.pid})
+    bench.office.withdraw(second)
+    third, sealed = bench.office.record(subject={"pid": bench.pid})
+    bench.book.add(third, sealed)
+    receipt = bench.verify(bench.erase())
+    assert {bench.book.read(one).state.status for one in bench.book.records_of(bench.pid)} == {
+        "withdrawn"
+    }
+    assert sum(each.what.startswith("a consent record") for each in receipt.kept) == 3
+
+
+def test_an_edited_record_does_not_prevent_the_erasure(bench: Bench) -> None:
+    with bench.office.database.transaction() as connection:
+        connection.exec_driver_sql("drop trigger consent_update")
+        connection.execute(
+            sa.update(CONSENT).where(CONSENT.c.record_id == bench.record_id).values(document=b"{}")
+        )
+    receipt = bench.verify(bench.erase())
+    assert bench.book.keys.shredded(bench.pid)
+    assert bench.ciphertext(bench.record_id) is None
+    assert receipt.kept[0].until is None
+
+
+def test_somebody_never_seen(bench: Bench) -> None:
+    assert refused(lambda: bench.eraser.erase("ps_" + "z" * 26)) == "KEY-UNKNOWN"
+
+
+def test_a_key_destroyed_without_an_erasure_gets_no_receipt(bench: Bench) -> None:
+    bench.book.keys.destroy(bench.pid)
+    assert refused(bench.erase) == "ERASURE-FAILED"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [Derivative("", "released"), Derivative("x" * 121, "released"), Derivative("x", "no")],  # type: ignore[arg-type]
+)
+def test_a_wrong_list_is_refused_before_anything_is_destroyed(
+    made: Derivative, bench: Bench
+) -> None:
+    assert refused(lambda: bench.erase(made)) == "MALFORMED"
+    assert refused(lambda: bench.eraser.erase(bench.pid, models=["?"])) == "MALFORMED"
+    assert not bench.book.keys.shredded(bench.pid)
+    assert bench.state() == "None"
+
+
+def test_an_opt_out_of_the_same_person_stays(bench: Bench) -> None:
+    entry_id = bench.opt_outs.add(b"vector of the face", model_sha256="a" * 64, pid=bench.pid)
+    receipt = bench.verify(bench.erase())
+    (left,) = bench.opt_outs.entries()
+    assert (left.entry_id, left.vector) == (entry_id, b"vector of the face")
+    with bench.office.database.transaction() as connection:
+        pid = connection.scalar(sa.select(OPT_OUT.c.pid))
+    assert pid is not None
+    assert pid != bench.pid
+    assert receipt.checks.needles == 4
+    assert any(each.what == "an opt-out, if there is one" for each in receipt.kept)
+
+
+def test_bytes_that_still_open_are_no_erasure(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SubjectKeys, "destroy", lambda *_: ())
+    assert refused(bench.erase) == "ERASURE-FAILED"
+    assert bench.state() == "shredded"
+    monkeypatch.undo()
+    bench.verify(bench.erase())
+
+
+def test_a_copy_in_the_files_is_no_erasure(bench: Bench) -> None:
+    # What an erasure without secure_delete would leave behind.
+    found = bench.book.keys.find(bench.pid)
+    assert found.wrapped is not None
+    with closing(sqlite3.connect(bench.folder / "main.db")) as connection, connection:
+        connection.execute("create table left_over (copy blob)")
+        connection.execute("insert into left_over values (?)", (found.wrapped,))
+    assert count_copies([bench.folder / "main.db-wal"], [needle(found.wrapped)]) == 1
+    with pytest.raises(ErasureFailed) as caught:
+        bench.erase()
+    assert caught.value.message.startswith("1 copies")
+    assert bench.state() == "shredded"
+    with closing(sqlite3.connect(bench.folder / "main.db")) as connection, connection:
+        connection.execute("pragma secure_delete = on")
+        connection.execute("delete from left_over")
+    bench.verify(bench.erase())
+
+
+def test_a_rotation_in_between_is_followed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Eraser, "_shred", lambda *_: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            bench.erase()
+    bench.provider.rotate()
+    bench.book.keys.rewrap()
+    receipt = bench.verify(bench.erase())
+    assert receipt.kek.version == "v2"
+    assert receipt.checks.needles == 4
+
+
+@pytest.mark.parametrize(
+    ("standing", "copies_stay"),
+    [(Standing("scheduled", NOW + 30 * DAY), True), (Standing("destroyed", NOW), False)],
+)
+def test_a_scheduled_destruction_is_called_scheduled(
+    standing: Standing, copies_stay: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileKeys, "standing", lambda *_: standing)
+    receipt = bench.verify(bench.erase())
+    assert (receipt.kek.state, receipt.kek.gone_at) == (standing.state, standing.gone_at)
+    copies = [each for each in receipt.kept if each.what.startswith("copies of the wrapped key")]
+    assert bool(copies) is copies_stay
+
+
+def test_a_deployment_without_backups_keeps_no_copies(bench: Bench) -> None:
+    receipt = bench.verify(replace(bench.eraser, backup_seconds=0).erase(bench.pid))
+    assert not any("backups" in each.what for each in receipt.kept)
+
+
+def restore_backup(bench: Bench, copy: bytes) -> None:
+    """Put an old copy of the key database back, as a restored backup would."""
+    bench.book.keys.close()
+    (bench.folder / "people.db").write_bytes(copy)
+    path = f"sqlite:///{bench.folder / 'people.db'}"
+    keys = SubjectKeys(path, bench.provider, clock=bench.office.clock)
+    bench.book = replace(bench.book, keys=keys)
+    bench.eraser = replace(bench.eraser, consents=bench.book)
+
+
+def test_a_restored_backup_does_not_bring_anybody_back(bench: Bench) -> None:
+    backup = (bench.folder / "people.db").read_bytes()
+    first = bench.erase()
+    restore_backup(bench, backup)
+    assert not bench.book.keys.shredded(bench.pid)
+    assert bench.eraser.reapply() == 1
+    assert bench.eraser.reapply() == 0
+    assert bench.book.keys.shredded(bench.pid)
+    restore_backup(bench, backup)
+    assert {**bench.erase(), "log": None} == {**first, "log": None}
+    assert bench.book.keys.shredded(bench.pid)
+
+
+def test_a_backup_restored_before_the_receipt_is_proved_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = (bench.folder / "people.db").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Eraser, "_write_receipt", lambda *_: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            bench.erase()
+    restore_backup(bench, backup)
+    proved: list[str] = []
+    real = Eraser._prove
+    monkeypatch.setattr(Eraser, "_prove", lambda *all_: (proved.append("again"), real(*all_))[1])
+    bench.verify(bench.erase())
+    assert proved == ["again"]
+
+
+def test_a_key_database_older_than_the_person(bench: Bench) -> None:
+    bench.erase()
+    bench.book.keys.close()
+    (bench.folder / "people.db").unlink()
+    path = f"sqlite:///{bench.folder / 'people.db'}"
+    with closing(SubjectKeys(path, bench.provider, clock=lambda: NOW)) as keys:
+        eraser = replace(bench.eraser, consents=replace(bench.book, keys=keys))
+        assert eraser.reapply() == 0
+
+
+def test_a_database_somebody_reads_is_not_proved(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqlite3.connect
+    monkeypatch.setattr(
+        module.sqlite3, "connect", lambda path, **named: real(path, **named | {"timeout": 0.01})
+    )
+    with closing(real(bench.folder / "main.db", isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from consent").fetchall()
+        assert refused(bench.erase) == "ERASURE-FAILED"
+        assert bench.state() == "shredded"
+        reader.execute("rollback")
+    bench.verify(bench.erase())
+
+
+def test_a_journal_that_cannot_be_emptied(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(module.sqlite3, "connect", fail)
+    assert refused(bench.erase) == "ERASURE-FAILED"
+
+
+def test_in_memory_no_files_are_claimed(office: Any) -> None:
+    record_id = office.enrol()
+    pid = office.book.read(record_id).record.subject.pid
+    document = Eraser(office.book, office.controller).erase(pid)
+    assert document["checks"]["files_searched"] == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("postgresql+psycopg2://host/name", None), ("sqlite://", None), ("sqlite:///:memory:", None),
+     ("sqlite:////data/main.db", Path("/data/main.db"))],
+)  # fmt: skip
+def test_which_files_of_the_main_database_are_ours(
+    url: str, path: Path | None, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.office.database._engine, "url", sa.make_url(url))
+    assert bench.eraser._main_path() == path
+
+
+DAMAGED = [
+    ("shredded", b"{}"), ("shredded", b"\xff"), ("receipted", b"{}"), ("receipted", b"x"),
+    ("receipted", canonical({"receipt": {}, "index": 0})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "document"), DAMAGED)
+def test_a_damaged_row_gives_no_receipt(state: str, document: bytes, bench: Bench) -> None:
+    bench.erase()
+    bench.edit(state=state, document=document)
+    assert refused(bench.erase) in ("ERASURE-FAILED", "MALFORMED")
+
+
+def test_a_row_that_only_says_proved_gives_no_receipt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Eraser, "_prove", lambda *_: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            bench.erase()
+    bench.edit(state="proved")
+    assert refused(bench.erase) == "ERASURE-FAILED"
+
+
+CHANGES: list[tuple[str, object, str]] = [
+    ("completed_at", NOW + 1, "BAD-SIGNATURE"),
+    ("method", "wiped", "MALFORMED"),
+    ("kid", "0" * 16, "BAD-SIGNATURE"),
+    ("sig", "0" * 128, "BAD-SIGNATURE"),
+    ("derivatives", [{"output": "x", "state": "released"}], "BAD-SIGNATURE"),
+    ("more", 1, "MALFORMED"),
+    ("log", None, "MALFORMED"),
+    ("log", {}, "MALFORMED"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "code"), CHANGES)
+def test_a_changed_receipt(field: str, value: object, code: str, bench: Bench) -> None:
+    document = bench.erase()
+    assert refused(lambda: bench.verify({**document, field: value})) == code
+
+
+def test_a_receipt_with_another_entrys_proof_or_another_log(bench: Bench) -> None:
+    document = bench.erase()
+    other = bench.eraser.erase(bench.book.read(bench.other_id).record.subject.pid)
+    assert refused(lambda: bench.verify({**document, "log": other["log"]})) == "PROOF-INVALID"
+    stranger: PublicKey = SigningKey.from_seed(b"x" * 32).public
+    controllers = [bench.office.controller.public]
+    for origin, key in (
+        ("other", bench.office.log_key.public),
+        (bench.office.log.origin, stranger),
+    ):
+        with pytest.raises(Error):
+            verify_receipt(document, controllers=controllers, origin=origin, log_key=key)
+
+
+def test_copies_found_and_failing_checks_cannot_be_written() -> None:
+    for claim in ({"copies_found": 1}, {"decrypt_fails": False}, {"needles": 0}):
+        good = {"decrypt_fails": True, "copies_found": 0, "needles": 1, "files_searched": 0}
+        with pytest.raises(ValueError, match="Input should be"):
+            module.Checks.model_validate(good | claim)

@@ -1,0 +1,421 @@
+"""A house's policy folder: what is read, every refusal, and that nothing of it permits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.cedar import open_gate
+from policies.decide import Decision, decide
+from policies.digest import sha256_hex
+from policies.errors import Error
+from policies.house import House, shipped_house
+from policies.house_files import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    HouseExposed,
+    HouseFileUnknown,
+    HouseInvalid,
+    HouseUnreadable,
+    load_house,
+)
+from policies.law import LawInvalid
+
+PRODUCT_NOTICE = sha256_hex(b"notice")
+
+PURPOSES = """\
+[[purpose]]
+id = "acme:loyalty_avatars"
+title = "Avatars for members"
+explain = "Your face on the avatar that only you see in our shop."
+"""
+
+FORBID = """\
+@id("HOUSE-NO-ADS")
+@about("request")
+@law("HOUSE")
+@explain("This house makes no paid advertising.")
+@mend("Ask for another audience.")
+forbid (principal, action == Action::"generate", resource is Depiction)
+when { resource.job.audience == "paid_ads" };
+"""
+
+RULE = """\
+schema = "facewarrant/rules/1"
+jurisdiction = "ACME"
+
+[[rule]]
+id = "ACME-IL-RELEASE"
+title = "Illinois: a written release"
+binds = ["controller"]
+territories = ["US-IL"]
+applies_from = 2008-10-03
+applies_until = ""
+status = "in-force"
+severity = "error"
+text_read = "primary"
+reviewed_by = "A. Reader"
+reviewed_on = 2026-11-20
+text_sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+source = "740 ILCS 14/15"
+checks = ["written_release_signed"]
+requires_marks = []
+requires_addenda = ["US-IL-RELEASE"]
+evidence = ["digest of the release"]
+deadline = ""
+deadline_from = ""
+unless = []
+explain = "A written release comes before the template."
+"""
+
+NOTICE = "We keep your face to draw your avatar.\n"
+
+FILES = {
+    "purposes.toml": PURPOSES,
+    "ads.cedar": FORBID,
+    "law/acme.toml": RULE,
+    "notices/members-en.txt": NOTICE,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A policy folder that says something of every kind."""
+    write(tmp_path / "policy", **FILES)
+    return tmp_path / "policy"
+
+
+def write(folder: Path, **files: str | bytes) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(0o644)
+
+
+def load(folder: Path) -> House:
+    return load_house(folder, notices=[PRODUCT_NOTICE])
+
+
+def judge(house: House, facts: dict[str, Any]) -> Decision:
+    return decide(
+        facts, request_sha256="0" * 64, decision_id=str(_ID), now=facts["now"], house=house
+    )
+
+
+_ID = "00000000-0000-7000-8000-000000000001"
+
+
+def refused(kind: type[Error], code: str, folder: Path) -> str:
+    with pytest.raises(kind) as error:
+        load(folder)
+    assert error.value.code == code
+    return error.value.diagnostics()
+
+
+def test_no_folder_is_the_shipped_house(tmp_path: Path) -> None:
+    house = load(tmp_path / "policy")
+    assert house == shipped_house([PRODUCT_NOTICE])
+    assert house.sha256 == shipped_house([PRODUCT_NOTICE]).sha256
+
+
+def test_an_empty_folder_adds_nothing(tmp_path: Path) -> None:
+    for name in ("policy", "policy/law", "policy/notices"):
+        (tmp_path / name).mkdir(mode=0o755)
+    assert load(tmp_path / "policy").sha256 == shipped_house([PRODUCT_NOTICE]).sha256
+
+
+def test_everything_of_a_folder_is_read(folder: Path) -> None:
+    house = load(folder)
+    assert dict(house.purposes) == {
+        "acme:loyalty_avatars": "Avatars for members: "
+        "Your face on the avatar that only you see in our shop."
+    }
+    assert (house.knows("acme:loyalty_avatars"), house.knows("acme:other")) == (True, False)
+    assert house.notices == {PRODUCT_NOTICE, sha256_hex(NOTICE.encode())}
+    assert list(house.gate.house) == ["HOUSE-NO-ADS"]
+    assert house.gate.clauses == open_gate().clauses
+    assert house.law.find("ACME-IL-RELEASE").can_block
+    assert len(house.law.rules) == len(shipped_house([]).law.rules) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("purposes.toml", PURPOSES.replace("only you", "you alone")),
+        ("ads.cedar", FORBID.replace("another", "some other")),
+        ("law/acme.toml", RULE.replace("A. Reader", "B. Reader")),
+        ("notices/members-en.txt", NOTICE + " "),
+    ],
+)
+def test_every_word_changes_the_digest_of_the_policy(folder: Path, name: str, content: str) -> None:
+    before = load(folder).sha256
+    assert load(folder).sha256 == before
+    write(folder, **{name: content})
+    assert load(folder).sha256 != before
+    (folder / name).unlink()
+    assert load(folder).sha256 != before
+
+
+def test_forbids_of_several_files_count_in_the_order_of_their_names(folder: Path) -> None:
+    write(folder, **{"a.cedar": FORBID.replace("NO-ADS", "FIRST")})
+    assert list(load(folder).gate.house) == ["HOUSE-FIRST", "HOUSE-NO-ADS"]
+
+
+def test_an_own_forbid_denies_in_its_own_words(folder: Path, good_facts: dict[str, Any]) -> None:
+    house = load(folder)
+    assert judge(house, good_facts).allow
+    good_facts["audience"] = "paid_ads"
+    for person in good_facts["people"]:
+        person["audiences"] = ["paid_ads"]
+    assert judge(shipped_house([]), good_facts).allow
+    [finding] = judge(house, good_facts).findings
+    assert (finding.code, finding.cites, finding.subject) == ("HOUSE-NO-ADS", ("HOUSE",), "")
+    assert finding.explain == "This house makes no paid advertising."
+    assert finding.mend == "Ask for another audience."
+
+
+def test_a_rule_that_somebody_read_demands_its_form(folder: Path, good_facts: Any) -> None:
+    now = good_facts["now"]
+    assert "US-IL-RELEASE" in load(folder).require(["US-IL"], now=now).binding.addenda
+    assert "US-IL-RELEASE" not in load(folder).require(["US-CA"], now=now).binding.addenda
+    assert not shipped_house([]).require(["US-IL"], now=now).binding.addenda
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("purpose.toml", "purposes.toml~", ".purposes.toml.swp", "ads.ceder", ".cedar", "README"),
+        *("Ads.CEDAR", "laws/acme.toml", "law/acme.tml", "law/README.md", "law/.toml", ".DS_Store"),
+        *("notices/members.md", "notices/.gitkeep", "law/more/acme.toml", "notices/a.txt.bak"),
+    ],
+)
+def test_a_file_that_would_never_be_read_is_refused_by_its_name(folder: Path, name: str) -> None:
+    write(folder, **{name: ""})
+    told = refused(HouseFileUnknown, "HOUSE-FILE-UNKNOWN", folder)
+    stray = name if name.startswith(("law/", "notices/")) else "policy/" + name
+    assert told.startswith("{}/{!r} is none".format(*stray.split("/")[:2]))
+    assert "*.cedar" in told
+
+
+@pytest.mark.parametrize("name", [*FILES, "law", "notices", "."])
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+def test_what_others_could_replace_is_refused(folder: Path, name: str, mode: int) -> None:
+    path = folder / name
+    path.chmod(path.stat().st_mode | mode)
+    assert "others can write to" in refused(HouseExposed, "HOUSE-EXPOSED", folder)
+    path.chmod(path.stat().st_mode & ~mode)
+    load(folder)
+
+
+def test_what_somebody_else_owns_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = folder.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if owner == 0:
+        os.chown(folder / "ads.cedar", 4242, -1)
+    assert "own it" in refused(HouseExposed, "HOUSE-EXPOSED", folder)
+
+
+@pytest.mark.parametrize("name", [*FILES, "law", "notices", "."])
+def test_a_symbolic_link_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    path = folder / name
+    moved = path.rename(tmp_path / "elsewhere")
+    path = tmp_path / "policy" if name == "." else path
+    path.symlink_to(moved)
+    assert "is a symbolic link" in refused(HouseExposed, "HOUSE-EXPOSED", folder)
+    moved.rename(tmp_path / "gone")
+    assert "is a symbolic link" in refused(HouseExposed, "HOUSE-EXPOSED", folder)
+
+
+def test_what_is_no_plain_file_is_refused(folder: Path) -> None:
+    os.mkfifo(folder / "b.cedar", 0o600)
+    assert "not a plain file" in refused(HouseUnreadable, "HOUSE-UNREADABLE", folder)
+    (folder / "b.cedar").unlink()
+    (folder / "b.cedar").mkdir(0o755)
+    assert "not a plain file" in refused(HouseUnreadable, "HOUSE-UNREADABLE", folder)
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, policy="")
+    assert "is not a folder" in refused(HouseUnreadable, "HOUSE-UNREADABLE", tmp_path / "policy")
+
+
+@pytest.mark.parametrize("called", ["open", "lstat"])
+def test_what_cannot_be_read_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, called: str
+) -> None:
+    def denied(*_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    if called == "open":
+        monkeypatch.setattr("policies.house_files.os.open", denied)
+    else:
+        monkeypatch.setattr(Path, "lstat", denied)
+    assert "Permission denied" in refused(HouseUnreadable, "HOUSE-UNREADABLE", folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_too_large_or_no_text_is_refused(folder: Path, name: str) -> None:
+    write(folder, **{name: b"#" * (MAX_FILE_BYTES + 1)})
+    assert f"more than {MAX_FILE_BYTES}" in refused(HouseUnreadable, "HOUSE-UNREADABLE", folder)
+    write(folder, **{name: b"\xff\xfe"})
+    assert "is not UTF-8" in refused(HouseUnreadable, "HOUSE-UNREADABLE", folder)
+
+
+def test_a_notice_counts_by_its_exact_bytes(folder: Path) -> None:
+    exact = b"Wir zeigen Ihr Gesicht.\r\n" * 3
+    write(folder, **{"notices/de.txt": exact})
+    assert sha256_hex(exact) in load(folder).notices
+    largest = b"x" * MAX_FILE_BYTES
+    write(folder, **{"notices/de.txt": largest})
+    assert sha256_hex(largest) in load(folder).notices
+
+
+def test_a_notice_that_says_nothing_is_refused(folder: Path) -> None:
+    write(folder, **{"notices/de.txt": " \n"})
+    assert "de.txt is empty" in refused(HouseInvalid, "HOUSE-INVALID", folder)
+
+
+def test_too_many_files_are_refused(folder: Path) -> None:
+    more = {f"notices/{number}.txt": "x" for number in range(MAX_FILES - 1)}
+    write(folder, **more)
+    load(folder)
+    write(folder, **{"notices/z.txt": "x"})
+    assert f"more than {MAX_FILES} files" in refused(HouseInvalid, "HOUSE-INVALID", folder)
+
+
+def purpose(name: str = "acme:x", title: str = "A", explain: str = "B", more: str = "") -> str:
+    return f'[[purpose]]\nid = "{name}"\ntitle = "{title}"\nexplain = "{explain}"\n{more}'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "purpose: Field required"),
+        ("purpose = []", "purpose: List should have at least 1"),
+        ("purpose = 3", "purpose: Input should be a valid list"),
+        (purpose() + "[more]\n", "more: Extra inputs"),
+        (purpose(more="role = 1"), "purpose 1: role: Extra inputs"),
+        (purpose() + '[[purpose]]\nid = "acme:yy"\n', "purpose 2: title: Field required"),
+        ("[[purpose]]\nid = 7", "purpose 1: id: Input should be a valid string"),
+        ("[[purpose", "purposes.toml is not TOML"),
+        (purpose() + 'id = "a:b"', "purposes.toml is not TOML"),
+        ("a = " + "[" * 9000, "purposes.toml is not TOML"),
+        *((purpose(name), "purpose 1: id: String should match") for name in (
+            *("loyalty", "acme:", ":word", "Acme:word", "acme:Word", "acme:two:words", "a:word"),
+            *("acme:w", "acme:word ", "acme:wörd", "acme:" + "w" * 42, "a" * 32 + ":word"),
+        )),
+        (purpose(title="a\\nb"), "purpose 1: title: Value error, not one line"),
+        (purpose(title=" "), "purpose 1: title: Value error, not one line"),
+        (purpose(explain="a\\u202eb"), "purpose 1: explain: Value error, not one line"),
+        (purpose(explain=""), "purpose 1: explain: Value error, not one line"),
+        (purpose(title="x" * 81), "purpose 1: title: String should have at most 80"),
+        (purpose(explain="x" * 401), "purpose 1: explain: String should have at most 400"),
+        (purpose("acme:twice") * 2, "purposes.toml states acme:twice twice"),
+        (purpose("acme:film_vfx"), "acme:film_vfx looks like one of the product's"),
+        (purpose("facewarrant:avatars"), "facewarrant:avatars looks like one of the product's"),
+    ],
+)  # fmt: skip
+def test_what_is_no_purpose_is_refused(folder: Path, text: str, told: str) -> None:
+    write(folder, **{"purposes.toml": text.replace("acme:x", "acme:word")})
+    assert told in refused(HouseInvalid, "HOUSE-INVALID", folder)
+
+
+def changed(old: str, new: str) -> str:
+    assert old in FORBID
+    return FORBID.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "ads.cedar holds no statement"),
+        ("// nothing yet\n", "ads.cedar holds no statement"),
+        ("forbid (", "ads.cedar: the gate is not Cedar"),
+        (changed("forbid", "permit"), "HOUSE-NO-ADS is a permit: a house forbids"),
+        (changed("HOUSE-NO-ADS", "NO-ADS"), "NO-ADS of the house does not begin with HOUSE-"),
+        (changed("HOUSE-NO-ADS", "ADULT-ONLY"), "ADULT-ONLY of the house does not begin"),
+        (changed("HOUSE-NO-ADS", "HOUSE-no ads"), "'HOUSE-no ads' is no reason code"),
+        (changed("HOUSE-NO-ADS", "HOUSE-"), "'HOUSE-' is no reason code"),
+        (changed('@law("HOUSE")', '@law("HOUSE GDPR-99")'), "cites GDPR-99, and there is no such"),
+        (changed('@law("HOUSE")', ""), "HOUSE-NO-ADS has no @law"),
+        (changed('@mend("Ask for another audience.")', ""), "HOUSE-NO-ADS has no @mend"),
+        (changed('@about("request")', '@about("job")'), "about neither a person nor the request"),
+        (changed("job.audience", "job.audiense"), "does not fit its schema"),
+        (changed("resource is Depiction", "resource"), "does not"),
+        (changed("This house makes", "This house\\nmakes"), "not explained in one line"),
+        (changed("Ask for another", "Ask " * 100), "not explained in one line"),
+        (FORBID + FORBID, "two statements of the policy have the same @id"),
+    ],
+)
+def test_what_is_no_forbid_of_a_house_is_refused(folder: Path, text: str, told: str) -> None:
+    write(folder, **{"ads.cedar": text})
+    assert told in refused(HouseInvalid, "HOUSE-INVALID", folder)
+
+
+def test_a_forbid_may_cite_a_rule_of_the_house(folder: Path) -> None:
+    write(folder, **{"ads.cedar": changed('@law("HOUSE")', '@law("ACME-IL-RELEASE FLOOR")')})
+    assert load(folder).gate.house["HOUSE-NO-ADS"].cites == ("ACME-IL-RELEASE", "FLOOR")
+
+
+def test_one_code_in_two_files_is_refused(folder: Path) -> None:
+    write(folder, **{"more.cedar": FORBID})
+    told = refused(HouseInvalid, "HOUSE-INVALID", folder)
+    assert "*.cedar: two statements of the policy have the same @id" in told
+
+
+def test_a_statement_does_not_span_two_files(folder: Path) -> None:
+    write(folder, **{"ads.cedar": FORBID[:60], "b.cedar": FORBID[60:]})
+    assert "ads.cedar: the gate is not Cedar" in refused(HouseInvalid, "HOUSE-INVALID", folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda text: text.replace('reviewed_by = "A. Reader"', 'reviewed_by = ""'),
+         "LAW-NO-REVIEWER"),
+        (lambda text: text.replace('"primary"', '"secondary"'), "LAW-ERROR-UNREAD"),
+        (lambda text: text.replace("ACME-IL-RELEASE", "FLOOR"), "LAW-FLOOR"),
+        (lambda text: text.replace("ACME-IL-RELEASE", "GDPR-17"), "LAW-DUPLICATE-ID"),
+        (lambda text: text + "more = 1\n", "LAW-UNKNOWN-KEY"),
+        (lambda text: text.replace('"ACME"', '"OTHER"'), "LAW-SCHEMA"),
+        (lambda text: "[[", "LAW-UNREADABLE"),
+    ],
+)  # fmt: skip
+def test_a_rule_file_is_refused_as_the_products_would_be(
+    folder: Path, change: Callable[[str], str], code: str
+) -> None:
+    write(folder, **{"law/acme.toml": change(RULE)})
+    assert refused(LawInvalid, code, folder).startswith("policy/law: ")
+
+
+def test_nobody_adds_to_the_floor_of_the_product(folder: Path) -> None:
+    floor = RULE.replace('"ACME"', '"FLOOR"').replace("ACME-IL", "FLOOR-IL")
+    floor = floor.replace('["US-IL"]', '["*"]').replace("2008-10-03", '""')
+    floor = floor.replace(
+        '["controller"]', '["provider", "deployer", "platform", "controller", "producer"]'
+    )
+    (folder / "law" / "acme.toml").unlink()
+    write(folder, **{"law/floor.toml": floor})
+    told = refused(HouseInvalid, "HOUSE-INVALID", folder)
+    assert "FLOOR-IL-RELEASE would be a floor of the product" in told
+
+
+def test_no_file_of_a_house_lifts_a_refusal(
+    folder: Path, codes: tuple[str, ...], breach: Callable[[Any], None], good_facts: Any
+) -> None:
+    breach(good_facts)
+    assert set(codes) <= set(judge(load_once(folder), good_facts).codes)
+
+
+_LOADED: dict[str, House] = {}
+
+
+def load_once(folder: Path) -> House:
+    if not _LOADED:
+        _LOADED["house"] = load(folder)
+    return _LOADED["house"]
