@@ -31,7 +31,15 @@ from generator.faces import (
 )
 from generator.liveness import LivenessReading, check_liveness, refused_frame
 from generator.matching import template_of
-from generator.motion import FRONTAL_DEGREES, OPEN_SHARE, Sample, open_share, rest_of, steps_seen
+from generator.motion import (
+    FRONTAL_DEGREES,
+    OPEN_SHARE,
+    Rest,
+    Sample,
+    open_share,
+    rest_of,
+    steps_seen,
+)
 from generator.texture import FaceQuality, quality_of
 from policies.challenge import Challenge, Step
 from policies.digest import sha256_hex
@@ -247,12 +255,7 @@ def _best_shots(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     rest = rest_of(samples)
     if rest is None:
         return tuple(samples[:FRONTAL_SHOTS])
-    calm = [
-        sample
-        for sample in samples
-        if abs(sample.face.pose[0] - rest.yaw) <= FRONTAL_DEGREES
-        and open_share(sample, rest) > OPEN_SHARE
-    ] or [rest.sample]
+    calm = [sample for sample in samples if _is_calm(sample, rest)] or [rest.sample]
     picks = np.linspace(0, len(calm) - 1, min(FRONTAL_SHOTS, len(calm))).round().astype(int)
     turns = [
         each.samples[0]
@@ -260,6 +263,11 @@ def _best_shots(samples: Sequence[Sample]) -> tuple[Sample, ...]:
         if each.step in ("turn_left", "turn_right")
     ]
     return (*(calm[i] for i in picks), *turns)
+
+
+def _is_calm(sample: Sample, rest: Rest) -> bool:
+    turned = abs(sample.face.pose[0] - rest.yaw)
+    return turned <= FRONTAL_DEGREES and open_share(sample, rest) > OPEN_SHARE
 
 
 def _enrolled(

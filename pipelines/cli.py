@@ -20,8 +20,8 @@ from pipelines.database_commands import database_app
 from pipelines.house_commands import policy_app
 from pipelines.key_commands import keys_app
 from pipelines.law_commands import law_app
-from pipelines.optout_commands import optout_app
 from pipelines.options import PURPOSES, Files, Json, Territories, check_each, one_of
+from pipelines.optout_commands import optout_app
 from pipelines.retention_commands import retention_app
 from pipelines.settings import read_settings
 from pipelines.subject_commands import subject_app

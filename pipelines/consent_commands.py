@@ -158,8 +158,9 @@ def consent_grant(
         scope = replace(
             scope, addenda=_addenda(us_il_release, cn_separate, us_tx_origin, scope, at.clock())
         )
-        record = grant(enrolment, scope, assurance, at=at, pid=subject)
-        people_view.show_grant(at.consents.read(record.record_id), at.settings, json=json)
+        granted = grant(enrolment, scope, assurance, at=at, pid=subject)
+        consent = at.consents.read(granted.record_id)
+        people_view.show_grant(consent, granted.warnings, at.settings, json=json)
 
 
 def _addenda(

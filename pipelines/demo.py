@@ -160,9 +160,7 @@ def _consent(at: Deployment, show: _Show) -> tuple[str, str]:
     """Enrol and confirm both people from views that the swap does not use."""
     ids = []
     for person, role in ((SOURCE, "source_identity"), (TARGET, "target_body")):
-        views = Enrolment(
-            tuple(read_file(PICTURES / f"{person}_{view}.webp") for view in (1, 2))
-        )
+        views = Enrolment(tuple(read_file(PICTURES / f"{person}_{view}.webp") for view in (1, 2)))
         scope = Scope(roles=(role,), purposes=("personal",), territories=("DE",))
         record = show.step(
             f"consent of the {role}",

@@ -1,4 +1,7 @@
-"""Writes docs/law.md from the rule files; a test fails when the page is stale."""
+"""Writes docs/law.md from the rule files, and the reasons of docs/policy.md from the policy.
+
+Tests fail when either page is stale.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
+from policies.cedar import Clause, open_gate
+from policies.errors import Malformed
 from policies.law import CHECKS, LawBook, LawRule, load_rules
 from policies.lawrule import CheckName, Severity, Status, TextRead
 
 PAGE = Path(__file__).parent.parent / "docs" / "law.md"
+POLICY_PAGE = PAGE.with_name("policy.md")
+
+_BEGIN = "<!-- reasons: made by python -m pipelines.law_page -->\n"
+_END = "<!-- end of reasons -->\n"
 
 _INTRO = """\
 # Law as data
@@ -44,6 +53,33 @@ def describe_law(book: LawBook) -> str:
         parts.append(f"## {jurisdiction}\n\n" + "\n\n".join(map(_rule, rules)) + "\n")
     parts.append(f"Digest of all rules: `{book.sha256}`\n")
     return "\n".join(parts)
+
+
+def describe_reasons(clauses: Iterable[Clause]) -> str:
+    """Return the table of reason codes: what is wrong, what mends it, and what it cites."""
+    every = tuple(clauses)
+    rows = [
+        (
+            f"`{clause.code}`",
+            "the request" if clause.whole else "a person",
+            clause.explain,
+            clause.mend,
+            ", ".join(clause.cites),
+        )
+        for clause in every
+    ]
+    names = ("code", "about", "what", "mend", "cites")
+    return f"{len(every)} reasons, in the order of the policy.\n\n" + _table(names, rows)
+
+
+def insert_reasons(page: str) -> str:
+    """Return a page with the reasons of the policy between its two marks; raise Malformed."""
+    head, begin, rest = page.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise Malformed(f"the page lacks {_BEGIN.strip()} or {_END.strip()} after it")
+    reasons = describe_reasons(open_gate().clauses.values())
+    return f"{head}{begin}\n{reasons}\n{end}{tail}"
 
 
 def period(rule: LawRule) -> str:
@@ -134,5 +170,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def write_pages(law: Path = PAGE, policy: Path = POLICY_PAGE) -> None:
+    """Write both pages anew; raise Malformed where a mark is missing."""
+    law.write_text(describe_law(load_rules()), encoding="utf-8")
+    policy.write_text(insert_reasons(policy.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    PAGE.write_text(describe_law(load_rules()), encoding="utf-8")
+    write_pages()

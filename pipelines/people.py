@@ -16,9 +16,10 @@ from typing import Any
 from generator.enrolment import Enrolled
 from generator.templates import pack_template
 from pipelines.deployment import Deployment, Records, controller_key
-from pipelines.enrol import Enrolment
+from pipelines.enrol import Enrolment, compare_with_everybody
 from pipelines.keyfiles import KeyFileRefused, read_signing_key, write_secret
 from pipelines.notice import NOTICE_SHA256, NOTICE_VERSION
+from pipelines.receipt_page import render_receipt
 from pipelines.settings import Settings
 from policies.canonical import canonical
 from policies.consent import ConsentState, sign, sign_opt_in
@@ -26,11 +27,14 @@ from policies.consents import Consent
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from policies.keys import SigningKey
-from policies.record import ConsentRecord, encode, read_record
+from policies.receipt import make_receipt
+from policies.receipt_words import as_text, describe
+from policies.record import encode, read_record
 from policies.terms import AgeMethod
 from provenance.registry import ReleaseRow
 
 DAY_SECONDS = 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -75,6 +79,14 @@ class Assurance:
 
 
 @dataclass(frozen=True, slots=True)
+class Granted:
+    """A consent just given and confirmed, and what somebody should still look at."""
+
+    record_id: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BrokenConsent:
     """A consent that is stored and does not hold: its id, and why."""
 
@@ -92,7 +104,7 @@ class Withdrawn:
 
 def grant(
     enrolment: Enrolment, scope: Scope, assurance: Assurance, *, at: Deployment, pid: str = ""
-) -> ConsentRecord:
+) -> Granted:
     """Enrol a person and take their consent to `confirmed`; `pid` names somebody known already.
 
     Raises FaceError or MediaError for unusable pictures, ChallengeRefused for a video, and
@@ -104,6 +116,7 @@ def grant(
             mend="ask the person; only one who declares it (--adult) can be enrolled",
         )
     enrolled = enrolment.run(at)
+    warnings = compare_with_everybody(enrolled, pid=pid, at=at)
     subject, pid = _subject_key(at.settings, pid)
     record_id, now = at.desk.new_id(), at.clock()
     sealed, binding = _bind(enrolled, assurance, pid=pid, record_id=record_id, at=at)
@@ -127,12 +140,10 @@ def grant(
     at.consents.add(read_record(encode(record)), sealed)
     at.consents.append(record_id, "given", keys={"subject": subject, "controller": controller})
     at.consents.append(record_id, "confirmed", keys={"subject": subject})
-    return record
+    return Granted(record_id, warnings)
 
 
-def withdraw(
-    record_id: str, *, at: Records, reason: str = "", lost_key: bool = False
-) -> Withdrawn:
+def withdraw(record_id: str, *, at: Records, reason: str = "", lost_key: bool = False) -> Withdrawn:
     """Withdraw a consent; takes effect with this call and erases the face template.
 
     With the person's key, or with the controller's where the key is lost (a reason is needed then).
@@ -151,6 +162,20 @@ def withdraw(
     if not any(_lives(at, other) for other in at.consents.records_of(pid)):
         forget_key(at.settings, pid)
     return Withdrawn(state, at.archive.registry.by_consent(record_id))
+
+
+def write_receipt(record_id: str, *, at: Records, form: str) -> str:
+    """Return a person's receipt as `text`, `html` or `json`; raises ConsentUnknown, ConsentBroken.
+
+    The JSON document is for machines: ISO/IEC TS 27560 with DPV terms.
+    """
+    receipt = make_receipt(at.consents.read(record_id), at.consents.history(record_id))
+    purposes = at.desk.house.purposes
+    if form == "html":
+        return render_receipt(receipt, purposes=purposes)
+    if form == "json":
+        return receipt.encode().decode()
+    return as_text(describe(receipt, purposes=purposes))
 
 
 def list_consents(at: Records) -> list[Consent | BrokenConsent]:

@@ -90,10 +90,16 @@ def show_consent(consent: Consent, *, json: bool) -> None:
     OUT.print(pair_table(rows))
 
 
-def show_grant(consent: Consent, settings: Settings, *, json: bool) -> None:
-    """Print a consent just granted, and where the person's key is kept."""
-    show_consent(consent, json=json)
-    if not json:
+def show_grant(
+    consent: Consent, warnings: Sequence[str], settings: Settings, *, json: bool
+) -> None:
+    """Print a consent just granted, what to look at, and where the person's key is kept."""
+    if json:
+        print_json({**_consent_json(consent), "warnings": list(warnings)})
+    else:
+        show_consent(consent, json=False)
+        for warning in warnings:
+            OUT.print(f"[yellow]To look at:[/] {plain(warning)}")
         OUT.print(f"The person's key is kept in {plain(settings.home / 'subjects')}: fit for")
         OUT.print("development; in production it belongs on the person's own device.")
 
@@ -156,8 +162,8 @@ def show_challenge(challenge: Challenge, *, json: bool) -> None:
         print_json(challenge.model_dump(mode="json", by_alias=True))
         return
     OUT.print("Film the person, face to the camera, in one go:")
-    for number, step in enumerate(challenge.steps, start=1):
-        OUT.print(f"  {number}. {step.replace('_', ' ')}")
+    for number, said in enumerate(challenge.said, start=1):
+        OUT.print(f"  {number}. {said}")
     OUT.print(f"Then, before {when(challenge.expires_at)}:")
     OUT.print(
         f"  facewarrant consent grant VIDEO --challenge {challenge.nonce} ...", soft_wrap=True

@@ -7,6 +7,7 @@ people wrote keep their own reading direction.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_receipt(receipt: Receipt) -> str:
-    """Return the receipt as a self-contained HTML page."""
+def render_receipt(receipt: Receipt, *, purposes: Mapping[str, str] | None = None) -> str:
+    """Return the receipt as a self-contained HTML page; `purposes` as `describe` takes them."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -29,7 +30,7 @@ def render_receipt(receipt: Receipt) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    first, *others = describe(receipt)
+    first, *others = describe(receipt, purposes=purposes or {})
     return environment.get_template("receipt.html").render(
         first=first, others=others, status=receipt.state.status, receipt_id=receipt.receipt_id
     )

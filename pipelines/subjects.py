@@ -12,7 +12,8 @@ from typing import Any
 from pipelines.deployment import Records, controller_key
 from pipelines.people import forget_key, withdraw
 from policies.consents import ConsentUnknown
-from policies.erasure import Derivative, Eraser
+from policies.erasure import Eraser
+from policies.erasure_receipt import Derivative
 from policies.receipt import make_receipt
 from provenance.registry import ReleaseRow
 
@@ -82,7 +83,7 @@ def _export_consent(record_id: str, at: Records) -> dict[str, Any]:
         "status": consent.state.status,
         "since": consent.state.since,
         "events": [event.model_dump(mode="json", by_alias=True) for event in history],
-        "receipt": make_receipt(consent, history).model_dump(mode="json", by_alias=True),
+        "receipt": make_receipt(consent, history).document(),
     }
 
 

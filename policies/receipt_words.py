@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from policies.consent import ConsentEvent
 from policies.receipt import Receipt
@@ -38,6 +39,8 @@ class Section:
     title: str
     lines: tuple[Line, ...]
 
+
+_NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 _STATES: Mapping[str, str] = {
     "requested": "Asked, not given. Nothing is permitted.",
@@ -119,13 +122,17 @@ _ORIGINS: Mapping[str, str] = {
 _SIGNERS: Mapping[str, str] = {"subject": "you", "controller": "the controller"}
 
 
-def describe(receipt: Receipt) -> list[Section]:
-    """Return a receipt in plain words, the most important first; every section has lines."""
+def describe(receipt: Receipt, *, purposes: Mapping[str, str] = _NO_WORDS) -> list[Section]:
+    """Return a receipt in plain words, the most important first; every section has lines.
+
+    `purposes`: what a deployment's own purposes mean (`House.purposes`); one that is not there is
+    shown as it was signed.
+    """
     record = receipt.record
     return [
         Section("Your consent", _summary(receipt)),
         Section("Who is responsible", _responsible(record)),
-        Section("What you agreed to", _agreed(record)),
+        Section("What you agreed to", _agreed(record, purposes)),
         Section("Where and until when", _bounds(record)),
         Section("With whom and in what", _company(record)),
         Section("What is never done", _never(record)),
@@ -200,10 +207,12 @@ def _responsible(record: ConsentRecord) -> tuple[Line, ...]:
     )
 
 
-def _agreed(record: ConsentRecord) -> tuple[Line, ...]:
+def _agreed(record: ConsentRecord, own: Mapping[str, str]) -> tuple[Line, ...]:
+    # The signed word goes along: what a deployment says it means can change, the record cannot.
+    named = {word: f"{meaning} ({word})" for word, meaning in own.items()}
     return (
         Line("Your part", _say(_ROLES, record.roles)),
-        Line("For", _say(_PURPOSES, record.purposes)),
+        Line("For", _say({**named, **_PURPOSES}, record.purposes)),
         Line("In", _say(_MEDIA, record.media)),
         Line("Shown to", _say(_AUDIENCES, record.audiences)),
         *(

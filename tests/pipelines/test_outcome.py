@@ -9,6 +9,7 @@ from pipelines.outcome import Job, Outcome, refused, rejected, released
 from policies.decide import Refused, decide
 from policies.digest import sha256_hex
 from policies.errors import Malformed
+from policies.house import shipped_house
 from provenance.release import Released
 
 
@@ -36,7 +37,11 @@ def test_a_release_is_told_without_its_pixels(job: Job) -> None:
 
 def test_a_refusal_keeps_every_reason(job: Job) -> None:
     decision = decide(
-        {}, request_sha256=job.request.sha256, decision_id=f"{0:08}-0000-0000-0000-{0:012}", now=1
+        {},
+        request_sha256=job.request.sha256,
+        decision_id=f"{0:08}-0000-0000-0000-{0:012}",
+        now=1,
+        house=shipped_house([]),
     )
     outcome = refused(job, Refused(decision))
     told = outcome.as_json()

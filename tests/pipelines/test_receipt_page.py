@@ -96,6 +96,13 @@ def test_what_people_wrote_is_only_text(office: Any, text: str) -> None:
     assert "script" not in {tag for tag, _ in read.tags}
 
 
+def test_a_houses_own_purpose_is_explained(office: Any) -> None:
+    record_id = office.enrol(purposes=["acme:museum_guide"])
+    receipt = make_receipt(office.book.read(record_id), office.book.history(record_id))
+    page = render_receipt(receipt, purposes={"acme:museum_guide": "a guide <here>"})
+    assert "a guide &lt;here&gt; (acme:museum_guide)" in page
+
+
 def test_a_consent_that_ended_looks_ended(office: Any) -> None:
     assert '<dl class="confirmed">' in page_of(office)
     record_id = office.enrol()

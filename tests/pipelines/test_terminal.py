@@ -18,7 +18,8 @@ from pipelines.people import Scope
 from policies.audit import ClockRollback, LogTampered
 from policies.decide import Refused, decide
 from policies.errors import Error, Malformed, StoreUnavailable
-from policies.rules import Finding
+from policies.house import shipped_house
+from policies.rule import Finding
 from policies.warrant import WarrantInvalid
 from provenance.errors import (
     CertificateRefused,
@@ -54,7 +55,9 @@ def reason(code: str, subject: str) -> Finding:
 
 def a_refusal() -> Refused:
     decision_id = "00000000-0000-7000-8000-000000000000"
-    return Refused(decide({}, request_sha256="0" * 64, decision_id=decision_id, now=1))
+    house = shipped_house([])
+    decision = decide({}, request_sha256="0" * 64, decision_id=decision_id, now=1, house=house)
+    return Refused(decision)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from policies.cedar import open_gate
-from policies.decide import Decision, decide
+from policies.decide import Decision, Refused, decide
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.house import House, shipped_house
@@ -24,6 +26,7 @@ from policies.house_files import (
     load_house,
 )
 from policies.law import LawInvalid
+from policies.warrant import WarrantInvalid
 
 PRODUCT_NOTICE = sha256_hex(b"notice")
 
@@ -419,3 +422,95 @@ def load_once(folder: Path) -> House:
     if not _LOADED:
         _LOADED["house"] = load(folder)
     return _LOADED["house"]
+
+
+# --- the example of docs/policy.md -----------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
+AVATARS = "acme:loyalty_avatars"
+
+
+@pytest.fixture
+def acme(office: Any, tmp_path: Path) -> Any:
+    """An office whose policy folder holds the files of the page, as they are printed there."""
+    text = PAGE.read_text("utf-8")
+    files = dict(re.findall(r"`policy/([^`*]+)`:\n\n```\w+\n(.*?)```\n", text, re.DOTALL))
+    assert sorted(files) == [
+        "avatars.cedar",
+        "law/acme.toml",
+        "notices/members-en.txt",
+        "purposes.toml",
+    ]
+    write(tmp_path / "acme", **files)
+    office.desk = replace(office.desk, house=load(tmp_path / "acme"))
+    office.notice = sha256_hex(files["notices/members-en.txt"].encode())
+    return office
+
+
+def ask(office: Any, consent: dict[str, Any] | None = None, **changes: Any) -> Any:
+    """Ask for avatars between two people who consented to them, with changes of their consents."""
+    fields: dict[str, Any] = {
+        "purposes": [AVATARS],
+        "territories": ["DE", "US-IL"],
+        "notice": {"sha256": office.notice},
+    } | (consent or {})
+    people = [(office.enrol(**fields), role) for role in ("source_identity", "target_body")]
+    request = office.request(people, **({"purpose": AVATARS} | changes))
+    return office.desk.admit(request, office.measured(request))
+
+
+def denied(office: Any, consent: dict[str, Any] | None = None, **changes: Any) -> list[Any]:
+    with pytest.raises(Refused) as refusal:
+        ask(office, consent, **changes)
+    return list(refusal.value.decision.findings)
+
+
+def test_the_example_allows_its_own_purpose_where_a_consent_names_it(acme: Any) -> None:
+    warrant = ask(acme)
+    assert acme.desk.start(warrant).document.policy_sha256 == acme.desk.house.sha256
+
+
+def test_the_example_denies_its_purpose_where_no_consent_names_it(acme: Any) -> None:
+    findings = denied(acme, {"purposes": ["personal"]})
+    assert [finding.code for finding in findings] == ["PURPOSE-SCOPE"] * 2
+
+
+def test_the_forbid_of_the_example_denies_in_its_own_words(acme: Any) -> None:
+    [finding] = denied(acme, audience="public")
+    assert finding.code == "HOUSE-AVATARS-STAY-INSIDE"
+    assert finding.explain == "Acme shows the avatars of its members to nobody outside."
+    assert finding.mend == "Ask for the audience 'internal', or for another purpose."
+    ask(acme, {"purposes": ["personal"]}, audience="public", purpose="personal", request_id="two")
+
+
+def test_the_rule_of_the_example_asks_for_the_release(acme: Any) -> None:
+    findings = denied(acme, territories=["US-IL"])
+    assert [finding.code for finding in findings] == ["ADDENDUM-MISSING"] * 2
+    release = {
+        "form": "US-IL-RELEASE",
+        "written_release_sha256": "0" * 64,
+        "purpose_and_term": "avatars, one year",
+        "signed_at": acme.clock.now,
+    }
+    ask(acme, {"addenda": [release]}, territories=["US-IL"], request_id="two")
+
+
+def test_the_notice_of_the_example_is_one_that_counts(acme: Any) -> None:
+    findings = denied(acme, {"notice": {"sha256": "0" * 64}})
+    assert [finding.code for finding in findings] == ["NOTICE-UNKNOWN"] * 2
+
+
+def test_without_the_folder_the_purpose_of_the_example_is_unknown(acme: Any) -> None:
+    acme.desk = replace(acme.desk, house=shipped_house([acme.notice]))
+    assert [finding.code for finding in denied(acme)] == ["PURPOSE-UNKNOWN"]
+
+
+def test_a_change_of_the_policy_takes_the_force_of_warrants(acme: Any, tmp_path: Path) -> None:
+    issued, started = ask(acme), acme.desk.start(ask(acme, request_id="two"))
+    changed_desk = replace(acme.desk, house=shipped_house([acme.notice]))
+    with pytest.raises(WarrantInvalid) as refusal:
+        changed_desk.start(issued)
+    assert refusal.value.code == "POLICY-CHANGED"
+    with pytest.raises(WarrantInvalid) as refusal:
+        changed_desk.check(started.document, state="started")
+    assert refusal.value.code == "POLICY-CHANGED"

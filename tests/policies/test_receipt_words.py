@@ -78,6 +78,16 @@ def test_who_what_where_until_when_with_whom(office: Any) -> None:
     assert company["Project"] == "A short film"
 
 
+def test_a_houses_own_purpose_is_explained_and_named(office: Any) -> None:
+    receipt = receipt_of(office, office.enrol(purposes=["acme:museum_guide", "acme:other"]))
+    words = {"acme:museum_guide": "a guide through our museum", "film_vfx": "anything at all"}
+    agreed = describe(receipt, purposes=words)[2]
+    (line,) = [line for line in agreed.lines if line.label == "For"]
+    assert line.text == "a guide through our museum (acme:museum_guide); acme:other"
+    receipt = receipt_of(office, office.enrol(purposes=["film_vfx"]))
+    assert "anything at all" not in as_text(describe(receipt, purposes=words))
+
+
 def test_a_list_of_nobody_says_so(office: Any) -> None:
     found = said(office, counterparties={"mode": "listed"}, assets={"mode": "listed"})
     company = found["With whom and in what"]

@@ -18,6 +18,7 @@ from policies.record import (
     DEFAULT_VALIDITY_SECONDS,
     MAX_VALIDITY_SECONDS,
     ConsentRecord,
+    Withdrawal,
     encode,
     read_document,
     read_record,
@@ -141,7 +142,7 @@ def _parts(annotation: Any) -> list[type]:
     return [annotation, *inner] if isinstance(annotation, type) else inner
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "schema": ["facewarrant/consent/2", "", "facewarrant/consent-event/1"],
     "record_id": [
         "", "0", "00000000-0000-7000-8000-00000000000\N{CYRILLIC SMALL LETTER A}",
@@ -308,18 +309,12 @@ def test_text_is_one_visible_line_or_refused(text: str) -> None:
     """Whatever is accepted has no control and no direction character, and starts visibly."""
     words = {"method": text, "url": ""}
     try:
-        read_document(_withdrawal(), canonical(words), what="withdrawal")
+        read_document(Withdrawal, canonical(words), what="withdrawal")
     except Malformed:
         return
     assert text == text.lstrip() != ""
     assert all(ch.isprintable() or ch.isspace() or ord(ch) > 0xA0 for ch in text)
     assert not set(text) & set("\n\r\t\x0b\x0c\x85\u2028\u2029\u202a\u202e\u2066\u2069\ufeff")
-
-
-def _withdrawal() -> type[Document]:
-    model = ConsentRecord.model_fields["withdrawal"].annotation
-    assert model is not None
-    return model
 
 
 def test_a_left_out_default_is_not_a_second_spelling() -> None:

@@ -437,3 +437,28 @@ def test_what_is_due_comes_in_the_order_of_time_and_everything_is_explained(offi
     assert {one.what for one in found} == {"challenge", "expired", "unused", "record"}
     assert set(MEANS) == set(get_args(What))
     assert UNTOUCHED == {"erasure", "broken"}
+
+
+def test_everything_goes_on_both_databases(office: Any, any_database: Any) -> None:
+    here = type(office)(database=any_database)
+    request = here.swap_request()
+    warrant = here.desk.admit(request, here.measured(request))
+    ask_challenge(here)
+    withdrawn = here.enrol()
+    here.withdraw(withdrawn)
+    here.clock.now = EXPIRES + YEAR
+    people = sorted(person.record_id for person in request.people)
+    assert sorted(whats(run(here).done)) == sorted(
+        [
+            ("challenge", "a" * 64),
+            ("warrant", warrant.warrant_id),
+            *(("expired", record_id) for record_id in people),
+            *(("record", record_id) for record_id in [*people, withdrawn]),
+        ]
+    )
+    for table in (CONSENT, CONSENT_EVENT, TEMPLATE, CHALLENGE):
+        assert rows(here, table) == []
+    assert len(rows(here, DISPOSAL)) == 3
+    assert {what for what, _, _ in sweeps(here)} == {"challenge", "warrant", "expired", "record"}
+    assert here.log.check().size == len(here.log.entries())
+    assert run(here) == Swept((), ())

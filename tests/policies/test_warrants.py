@@ -507,7 +507,8 @@ def test_a_database_that_goes_away_during_the_job(office: Any) -> None:
 
 SEGMENTS = 6
 STEPS = (
-    "start", "source", "target", *(f"segment {n}" for n in range(SEGMENTS)), "mark", "sign", "finish",
+    "start", "source", "target", *(f"segment {n}" for n in range(SEGMENTS)), "mark", "sign",
+    "finish",
 )  # fmt: skip
 
 
@@ -559,7 +560,8 @@ def test_a_bystander_who_withdraws_stops_the_job_too(office: Any) -> None:
 # --- another policy -------------------------------------------------------------------------------
 
 POLICY, SCHEMA = ((HERE / f"gate.{kind}").read_text("utf-8") for kind in ("cedar", "cedarschema"))
-NOTHING_HERE = """@id("HOUSE-CLOSED") @about("request") @law("HOUSE") @explain("Closed.") @mend("Wait.")
+NOTHING_HERE = """@id("HOUSE-CLOSED") @about("request") @law("HOUSE")
+@explain("Closed.") @mend("Wait.")
 forbid (principal, action == Action::"generate", resource is Depiction) when { true };"""
 
 

@@ -674,7 +674,7 @@ def test_release_is_delivered_again_as_it_was(studio: Any) -> None:
 
 def edit_row(studio: Any, column: str, value: object) -> None:
     with studio.office.database.transaction() as connection:
-        connection.exec_driver_sql("drop trigger release_update")
+        connection.exec_driver_sql("drop trigger if exists release_update")
         connection.exec_driver_sql(f"update release set {column} = ?", (value,))  # noqa: S608
 
 
