@@ -50,15 +50,16 @@ MIN_FACE_PX: Final = 64
 
 MIN_SHARPNESS: Final = 0.03
 """See `generator.texture.quality_of`. Below it lies what moves the vector by .25 or more: blur of 3
-px of 224. The softest picture as it was taken has .12."""
+px of 224. The softest picture as it was taken has .12; filmed faces of 56 to 68 px lie on both
+sides of the limit."""
 
 MIN_BRIGHTNESS: Final = 30.0
 """Mean luma of the face; darkest unaltered face 68. Pictures darkened to a quarter (mean 17 to 48)
 move the vector by .29 at most. Low, so that dark skin in ordinary light is not refused."""
 
 MAX_CLIPPED: Final = 0.35
-"""Share of the face without shape. Over half was lost where brightening moved the vector by .3; the
-worst unaltered picture has .02."""
+"""Share of the face without shape. Renders made brighter by half lose .65 of it (median), and the
+vector moves by .23, .39 at most; the worst unaltered picture has .02."""
 
 MAX_YAW_DEGREES, MAX_PITCH_DEGREES, MAX_ROLL_DEGREES = 35.0, 30.0, 30.0
 """One filmed person lies .32 from the mean of their own views at 42 degrees; beyond it half a face
@@ -66,7 +67,7 @@ is seen, which is not measured here."""
 
 MAX_DISAGREEMENT: Final = 0.45
 """Largest distance between two shots that goes without a word. One person's: .43 at most on 72
-pairs of photographs and on three of four filmed clips, .45 on rendered people over 30 degrees."""
+pairs of photographs and within three filmed clips; .45 between rendered views 31 degrees apart."""
 
 SAMPLE_SECONDS: Final = 0.095
 """Ten samples a second, with room for times that are rounded."""
@@ -194,10 +195,10 @@ def check_morph(
 
     refused: it matches two of them, as a picture blended of both would. review: it matches one, or
     is near two (at most `thresholds.mismatch`). Measured on blends half and half whose two people
-    were enrolled: all of those that match both, which alone are of use to a forger (rendered people
-    8 of 15, photographs 9 of 80), and half the rest for review. Of 72 real people 6 are near two
-    others: with many enrolled, review becomes the rule, and a person has to decide. Two shots of
-    one person enrolled twice look the same; ids must be of people, not of records.
+    were enrolled: refused are all that match both, which alone are of use to a forger (8 of 15 of
+    rendered people, 9 of 80 of photographs); half or more of the others go to review. Of 72 real
+    people 6 are near two others: with many enrolled, review becomes the rule, and a person has to
+    decide. One person enrolled twice looks the same: ids must be of people, not of records.
     """
     near = sorted(
         (

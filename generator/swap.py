@@ -57,8 +57,8 @@ def swap(
 
     Every pixel outside the swapper's mask and the heads that are blurred is the target's. Raises
     WarrantInvalid, GatesMissing, NoFace, ManyFaces, UnnamedFace, OtherPerson, OptedOut,
-    RegistryUnavailable, OutputRefused, and SwapRefused where the faces are beyond the swapper's
-    range or a face to be blurred lies over a named one.
+    RegistryUnavailable, OutputRefused, SwapRefused where the faces are beyond the swapper's range
+    or a face to be blurred lies over a named one, and ShapeError where one lies outside.
     """
     active = require_active(warrant)
     require_gates(gates)

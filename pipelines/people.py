@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ from policies.errors import Error, Malformed
 from policies.keys import SigningKey
 from policies.receipt import make_receipt
 from policies.receipt_words import as_text, describe
-from policies.record import encode, read_record
+from policies.record import ConsentRecord, encode, read_record
 from policies.terms import AgeMethod
 from provenance.registry import ReleaseRow
 
 DAY_SECONDS = 86_400
+PSEUDONYM = re.compile(r"ps_[a-z2-7]{26}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,32 +117,69 @@ def grant(
             "the person has not declared to be 18 or older",
             mend="ask the person; only one who declares it (--adult) can be enrolled",
         )
+    if unknown := [word for word in scope.purposes if not at.desk.house.knows(word)]:
+        raise Malformed(
+            f"this deployment knows no purpose {', '.join(map(repr, unknown))}",
+            mend="list the purposes: facewarrant policy show",
+        )
     enrolled = enrolment.run(at)
     warnings = compare_with_everybody(enrolled, pid=pid, at=at)
-    subject, pid = _subject_key(at.settings, pid)
+    subject = _known_key(at.settings, pid) if pid else SigningKey.generate()
+    person = pid or _new_pseudonym()
+    unsealed = _write_record(enrolled, scope, assurance, pid=person, subject=subject, at=at)
+    record, sealed = _seal(unsealed, enrolled, at)
+    if not pid:
+        write_secret(subject_path(at.settings, person), subject.to_pem())
+    controller, now = controller_key(at.settings), at.clock()
+    for by, key in (("subject", subject), ("controller", controller)):
+        record = sign(record, by=by, key=key, at=now)  # type: ignore[arg-type]  # both are signers
+    record_id = record.record_id
+    at.consents.add(read_record(encode(record)), sealed)
+    at.consents.append(record_id, "given", keys={"subject": subject, "controller": controller})
+    at.consents.append(record_id, "confirmed", keys={"subject": subject})
+    return Granted(record_id, warnings)
+
+
+def _write_record(
+    enrolled: Enrolled,
+    scope: Scope,
+    assurance: Assurance,
+    *,
+    pid: str,
+    subject: SigningKey,
+    at: Deployment,
+) -> ConsentRecord:
+    """Return the record of these words, without template and signatures; raise Malformed."""
     record_id, now = at.desk.new_id(), at.clock()
-    sealed, binding = _bind(enrolled, assurance, pid=pid, record_id=record_id, at=at)
+    opted_in = [
+        sign_opt_in(record_id, category, key=subject, at=now)  # type: ignore[arg-type]  # the record checks the word
+        for category in scope.opted_in
+    ]
     fields = {
         "schema": "facewarrant/consent/1",
         "record_id": record_id,
         "subject": _subject(pid, subject, assurance, now=now),
         **_agreed(scope, now=now),
         **_terms(scope, at.settings, record_id),
-        "opted_in": [
-            sign_opt_in(record_id, category, key=subject, at=now).model_dump(mode="json")  # type: ignore[arg-type]  # the record checks the word
-            for category in scope.opted_in
-        ],
-        "binding": binding,
+        "opted_in": [opt_in.model_dump(mode="json") for opt_in in opted_in],
+        "binding": _binding(enrolled, assurance, at),
         "signatures": [],
     }
-    record = read_record(canonical(fields))
-    controller = controller_key(at.settings)
-    record = sign(record, by="subject", key=subject, at=now)
-    record = sign(record, by="controller", key=controller, at=now)
-    at.consents.add(read_record(encode(record)), sealed)
-    at.consents.append(record_id, "given", keys={"subject": subject, "controller": controller})
-    at.consents.append(record_id, "confirmed", keys={"subject": subject})
-    return Granted(record_id, warnings)
+    return read_record(canonical(fields))
+
+
+def _seal(
+    unsealed: ConsentRecord, enrolled: Enrolled, at: Deployment
+) -> tuple[ConsentRecord, bytes]:
+    """Seal the template for a record that holds, and name it there."""
+    sealed = at.consents.seal(
+        pack_template(enrolled.template),
+        pid=unsealed.subject.pid,
+        record_id=unsealed.record_id,
+        model_sha256=unsealed.binding.model_sha256,
+    )
+    binding = unsealed.binding.model_copy(update={"template_sha256": sha256_hex(sealed)})
+    return unsealed.model_copy(update={"binding": binding}), sealed
 
 
 def withdraw(record_id: str, *, at: Records, reason: str = "", lost_key: bool = False) -> Withdrawn:
@@ -212,24 +251,19 @@ def _lives(at: Records, record_id: str) -> bool:
     return at.consents.read(record_id).state.status in ("requested", "given", "confirmed")
 
 
-def _subject_key(settings: Settings, pid: str) -> tuple[SigningKey, str]:
-    """Return a known person's key, or make a new person."""
-    if pid:
-        return read_signing_key(subject_path(settings, pid)), pid
-    key, pid = SigningKey.generate(), _new_pseudonym()
-    write_secret(subject_path(settings, pid), key.to_pem())
-    return key, pid
+def _known_key(settings: Settings, pid: str) -> SigningKey:
+    """Return a known person's key; raise KeyFileRefused, and Malformed for no pseudonym."""
+    if not PSEUDONYM.fullmatch(pid):
+        raise Malformed("this is no pseudonym", mend="a person's pseudonym is on their receipt")
+    return read_signing_key(subject_path(settings, pid))
 
 
-def _bind(
-    enrolled: Enrolled, assurance: Assurance, *, pid: str, record_id: str, at: Deployment
-) -> tuple[bytes, dict[str, Any]]:
-    """Seal the template, and say which one and how the person showed that they were there."""
+def _binding(enrolled: Enrolled, assurance: Assurance, at: Deployment) -> dict[str, Any]:
+    """Return by which model they are recognised, and what showed that they were there.
+
+    The template is named once it is sealed.
+    """
     model = at.analyser.id_model
-    model_sha256 = at.analyser.models[model]
-    sealed = at.consents.seal(
-        pack_template(enrolled.template), pid=pid, record_id=record_id, model_sha256=model_sha256
-    )
     liveness = {
         "method": enrolled.liveness.method,
         "nonce_sha256": enrolled.liveness.nonce_sha256,
@@ -240,10 +274,10 @@ def _bind(
         liveness |= {"method": "rendered", "nonce_sha256": "", "score_milli": 0}
     elif liveness["method"] == "none" and assurance.in_person:
         liveness["method"] = "in_person"
-    return sealed, {
+    return {
         "model": model,
-        "model_sha256": model_sha256,
-        "template_sha256": sha256_hex(sealed),
+        "model_sha256": at.analyser.models[model],
+        "template_sha256": "0" * 64,
         "liveness": liveness,
     }
 

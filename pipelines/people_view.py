@@ -198,3 +198,11 @@ def show_erasure(receipt: Mapping[str, Any], out: Path, *, json: bool) -> None:
         return
     OUT.print(f"Erased. The signed receipt: {plain(out)}", soft_wrap=True)
     OUT.print(pair_table({"method": str(receipt["method"]), "checks": str(receipt["checks"])}))
+
+
+def show_erased_again(count: int, *, json: bool) -> None:
+    """Print how many keys had come back and are destroyed again."""
+    if json:
+        print_json({"destroyed": count})
+        return
+    OUT.print(f"{count} keys had come back and are destroyed again.")

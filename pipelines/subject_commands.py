@@ -65,3 +65,17 @@ def subject_erase(
     with open_records(read_settings()) as at:
         receipt = erase_subject(pid, at=at)
     people_view.show_erasure(receipt, out, json=json)
+
+
+@subject_app.command("erase-again")
+def subject_erase_again(json: Json = False) -> None:
+    """Destroy every key that a restored backup brought back.
+
+    To be run after the database of people's keys was restored, before anything else.
+    """
+    from pipelines import people_view
+    from pipelines.deployment import open_records
+    from pipelines.subjects import erase_again
+
+    with open_records(read_settings()) as at:
+        people_view.show_erased_again(erase_again(at), json=json)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.deployment import Records, controller_key
-from pipelines.people import forget_key, withdraw
+from pipelines.people import forget_key
 from policies.consents import ConsentUnknown
 from policies.erasure import Eraser
 from policies.erasure_receipt import Derivative
@@ -42,20 +42,21 @@ def export_subject(pid: str, *, at: Records) -> dict[str, Any]:
 def erase_subject(pid: str, *, at: Records) -> Mapping[str, Any]:
     """Withdraw every consent of a person, destroy their key, and return the signed receipt.
 
-    Goes on where an interrupted erasure stopped. Raises ConsentUnknown and ErasureFailed.
+    Goes on where an interrupted erasure stopped. Raises KeyUnknown and ErasureFailed.
     """
-    record_ids = _records_of(pid, at)
-    for record_id in record_ids:
-        if at.consents.read(record_id).state.status in ("requested", "given", "confirmed"):
-            withdraw(record_id, at=at, reason="erasure was asked for", lost_key=True)
     derivatives = [
         Derivative(row.manifest_id, "released")
-        for record_id in record_ids
+        for record_id in at.consents.records_of(pid)
         for row in at.archive.registry.by_consent(record_id)
     ]
     receipt = Eraser(at.consents, controller_key(at.settings)).erase(pid, derivatives)
     forget_key(at.settings, pid)
     return receipt
+
+
+def erase_again(at: Records) -> int:
+    """Destroy every key that a restored backup brought back; return how many there were."""
+    return Eraser(at.consents, controller_key(at.settings)).reapply()
 
 
 def _records_of(pid: str, at: Records) -> tuple[str, ...]:

@@ -103,16 +103,25 @@ def load_house(folder: Path, *, notices: Iterable[str]) -> House:
     codes of `load_rules` for a rule file.
     """
     shipped = shipped_house(notices)
-    if not os.path.lexists(folder):
+    if not _is_there(folder):
         return shipped
     files = _sort_files(folder)
+    purposes = _read_purposes(files["purposes"])
+    shown = set(map(_read_notice, files["notices"]))
     law = _read_law(folder, files["law"], shipped.law)
-    return House(
-        law=law,
-        gate=_read_forbids(files["forbids"], law),
-        notices=shipped.notices | set(map(_read_notice, files["notices"])),
-        purposes=_read_purposes(files["purposes"]),
-    )
+    gate = _read_forbids(files["forbids"], law)
+    return House(law=law, gate=gate, notices=shipped.notices | shown, purposes=purposes)
+
+
+def _is_there(folder: Path) -> bool:
+    """Return whether anything has the folder's name; a home that cannot be entered is an error."""
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    return True
 
 
 def _sort_files(folder: Path) -> Mapping[str, Sequence[Path]]:
@@ -136,7 +145,7 @@ def _sort_files(folder: Path) -> Mapping[str, Sequence[Path]]:
 
 def _unknown(path: Path) -> HouseFileUnknown:
     return HouseFileUnknown(
-        f"{path.parent.name}/{path.name!r} is none of the files of a policy",
+        f"{f'{path.parent.name}/{path.name}'!r} is none of the files of a policy",
         mend="take it away, or correct its name: purposes.toml, *.cedar, law/*.toml, notices/*.txt",
     )
 
@@ -282,7 +291,7 @@ def _read_forbids(paths: Sequence[Path], law: LawBook) -> Gate:
         if not gate.house:
             raise HouseInvalid(f"{path.name} holds no statement")
         _refuse_words(gate, law, where=path.name)
-    return _build_gate("\n".join(texts), where="*.cedar")
+    return gate if len(texts) == 1 else _build_gate("\n".join(texts), where="*.cedar")
 
 
 def _build_gate(forbids: str, *, where: str) -> Gate:

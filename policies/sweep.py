@@ -285,7 +285,7 @@ def _of_consent(
         if one.status == "withdrawn":
             ended["consent_withdrawn"] = one.since
         yield _shortest("ended", one.record_id, ended, rules)
-    if one.status in FINAL:
+    if one.closed:  # the log's last word on a record that goes is that its consent ended
         due_at = parse_duration(one.retention).after(min(one.since, one.expires))
         yield Due(due_at, "record", one.record_id, BY_RECORD, pid=one.pid)
 

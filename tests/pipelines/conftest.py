@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from pipelines.cli import main
-from pipelines.demo import Demo, run_demo
+from pipelines.demo import RENDERED, Demo, run_demo
 from pipelines.deployment import create, open_deployment, open_records
+from pipelines.enrol import Enrolment
 from pipelines.one import run_one, spec_of
 from pipelines.people import Scope, grant
 from pipelines.settings import Settings, read_settings
@@ -108,8 +109,8 @@ def _enrolled(tmp_path_factory: pytest.TempPathFactory) -> Home:
     with open_deployment(settings) as at:
         for person, role in (("persona1", "source_identity"), ("persona2", "target_body")):
             views = [(DEMO / f"{person}_{view}.webp").read_bytes() for view in (1, 2)]
-            scope = Scope((role,), ("personal",), ("DE",), rendered=True, adult=True)
-            ids.append(grant(views, scope, at=at).record_id)
+            scope = Scope((role,), ("personal",), ("DE",))
+            ids.append(grant(Enrolment(tuple(views)), scope, RENDERED, at=at).record_id)
     return Home(home, *ids)
 
 

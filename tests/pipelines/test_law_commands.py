@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines import law_commands
 from pipelines.law_commands import law_app
+from policies.house_files import HouseFileUnknown
 from policies.law import LawBook, LawUnknown, load_rules
+from policies.lawrule import Role
 
 BOOK = load_rules()
 TODAY = "2026-11-21"
@@ -99,7 +102,7 @@ def test_checking_keeps_what_binds_apart_from_what_is_advised() -> None:
     assert {"CN-DS", "CN-DS-14", "CN-LABEL", "FLOOR"} < set(rule_ids(found))
     assert found["binding"]["marks"] == {m: ["FLOOR"] for m in ("c2pa", "label", "watermark")}
     assert found["binding"]["addenda"] == {}
-    assert found["advised"]["addenda"] == {"CN": ["CN-DS-14"]}
+    assert found["advised"]["addenda"] == {"CN-SEPARATE": ["CN-DS-14"]}
     assert (found["on"], found["territories"], found["roles"]) == (TODAY, ["CN"], ["provider"])
     assert found["stale"] == []
 
@@ -107,11 +110,93 @@ def test_checking_keeps_what_binds_apart_from_what_is_advised() -> None:
 def test_checking_in_words() -> None:
     result = law("check", "--territory", "US-TX", "--role", "controller", "--on", TODAY)
     told = flat(result.stdout)
-    assert "must have the mark c2pa: FLOOR" in told
-    assert "should have the addendum TX: US-TX-CUBI, US-TX-CUBI-B1" in told
-    assert "clock: 365 days after purpose_satisfied (US-TX-CUBI)" in told
+    assert f"US-TX on {TODAY} binds: FLOOR, FLOOR-ENROLMENT" in told
+    assert "advises: US-NOFAKES (secondary), US-TX-CUBI (secondary), US-TX-CUBI-B1 (secondary)" in told
+    assert "a release must carry: c2pa (FLOOR); label (FLOOR); watermark (FLOOR)" in told
+    assert "a consent must hold: nothing" in told
+    assert "a consent should hold: US-TX-ORIGIN (US-TX-CUBI, US-TX-CUBI-B1)" in told
+    assert "365 days after purpose_satisfied (US-TX-CUBI)" in told
     assert "US-TIDA" not in told
+    assert (
+        "The official text of 3 of these rules was not read here. Such a rule neither blocks nor "
+        "clears: no request is denied by it, and none is permitted by it."
+    ) in told
     assert result.stderr == ""
+
+
+def test_checking_several_places_tells_them_apart() -> None:
+    words = ("check", "--territory", "US-IL", "--territory", "CN", "--territory", "US-IL")
+    found = law_json(*words, "--on", TODAY)
+    assert found["roles"] == list(get_args(Role))  # as a decision asks: rather too many
+    assert list(found["places"]) == ["CN", "US-IL"]
+    illinois, china = found["places"]["US-IL"], found["places"]["CN"]
+    assert illinois["advised"]["addenda"] == {"US-IL-RELEASE": ["US-IL-BIPA-15"]}
+    assert china["advised"]["addenda"] == {"CN-SEPARATE": ["CN-DS-14", "CN-FRT", "CN-PIPL-29"]}
+    floor = ["FLOOR", "FLOOR-ENROLMENT", "FLOOR-SOURCE-MEDIA", "FLOOR-TEMPLATE"]
+    for place in (illinois, china):
+        assert place["binds"] == floor
+        assert place["binding"]["addenda"] == {}
+        assert place["unread"] == place["advises"]
+    assert set(illinois["advises"]).isdisjoint(china["advises"])
+    assert set(illinois["advises"]) | set(china["advises"]) | set(floor) == set(rule_ids(found))
+
+
+def test_a_rule_that_was_read_binds_in_its_place_alone(tmp_path: Path) -> None:
+    write_own(tmp_path, OWN)
+    found = law_json("check", "--territory", "US-IL", "--territory", "CN", "--on", TODAY)
+    assert "ACME-1" in found["places"]["US-IL"]["binds"]
+    assert found["places"]["US-IL"]["binding"]["addenda"] == {"US-IL-RELEASE": ["ACME-1"]}
+    assert "ACME-1" not in found["places"]["US-IL"]["unread"]
+    assert found["places"]["CN"]["binding"]["addenda"] == {}
+    assert "a consent must hold: US-IL-RELEASE (ACME-1)" in flat(
+        law("check", "--territory", "US-IL", "--on", TODAY).stdout
+    )
+    assert "47 of 47 rules, 5 may deny." in flat(law("list").stdout)
+    assert law_json("explain", "ACME-1")["reviewed_by"] == "A. Reader"
+
+
+def test_a_policy_folder_that_is_wrong_stops_every_law_command(tmp_path: Path) -> None:
+    write_own(tmp_path, OWN).rename(tmp_path / "home" / "policy" / "law" / "acme.tml")
+    for words in (("list",), ("explain", "FLOOR"), ("check", "--territory", "DE")):
+        with pytest.raises(HouseFileUnknown):
+            law(*words)
+
+
+OWN = """\
+schema = "facewarrant/rules/1"
+jurisdiction = "ACME"
+[[rule]]
+id = "ACME-1"
+title = "Members sign the release"
+binds = ["controller"]
+territories = ["US-IL"]
+applies_from = ""
+applies_until = ""
+status = "contract"
+severity = "error"
+text_read = "primary"
+reviewed_by = "A. Reader"
+reviewed_on = 2026-11-20
+text_sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+source = "member terms"
+checks = ["written_release_signed"]
+requires_marks = []
+requires_addenda = ["US-IL-RELEASE"]
+evidence = []
+deadline = ""
+deadline_from = ""
+unless = []
+explain = "Promised to members."
+"""
+
+
+def write_own(tmp_path: Path, text: str) -> Path:
+    """A rule of the deployment's own, in the home that the tests of this folder have."""
+    path = tmp_path / "home" / "policy" / "law" / "acme.toml"
+    path.parent.mkdir(parents=True, mode=0o755)
+    path.write_text(text)
+    path.chmod(0o644)
+    return path
 
 
 def test_checking_without_a_day_means_today(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +215,7 @@ def test_checking_without_a_day_means_today(monkeypatch: pytest.MonkeyPatch) -> 
 def test_checking_warns_of_rules_nobody_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     [first, *rest] = BOOK.rules
     old = first.model_copy(update={"reviewed_on": date(2020, 1, 1)})
-    monkeypatch.setattr(law_commands, "load_rules", lambda: LawBook((old, *rest)))
+    monkeypatch.setattr(law_commands, "_book", lambda: LawBook((old, *rest)))
     words = ("check", "--territory", "JP", "--role", "provider", "--on", TODAY)
     result = law(*words)
     assert flat(result.stderr) == f"not looked at for too long on {TODAY}: {first.id}"
@@ -141,7 +226,7 @@ def test_checking_warns_of_rules_nobody_looked_at(monkeypatch: pytest.MonkeyPatc
     ("words", "told"),
     [
         (("check", "--role", "provider"), "Missing option '--territory'"),
-        (("check", "--territory", "DE"), "Missing option '--role'"),
+        (("check", "--territory", "DE", "--role", "boss"), "'boss' is not one of provider"),
         (("check", "--territory", "Germany", "--role", "provider"), "'Germany' is not a territory"),
         (("list", "--territory", "de"), "'de' is not a territory"),
         (("list", "--role", "boss"), "'boss' is not one of provider, deployer"),
@@ -158,6 +243,6 @@ def test_wrong_use_is_told(words: tuple[str, ...], told: str) -> None:
 def test_rules_of_others_cannot_style_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     [first, *rest] = BOOK.rules
     odd = first.model_copy(update={"title": "[bold]x[/] [/red]", "explain": "[/] y"})
-    monkeypatch.setattr(law_commands, "load_rules", lambda: LawBook((odd, *rest)))
+    monkeypatch.setattr(law_commands, "_book", lambda: LawBook((odd, *rest)))
     assert "[bold]x[/] [/red]" in law("list").stdout
     assert "[/] y" in law("explain", odd.id).stdout

@@ -2,11 +2,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import pytest
 
-from pipelines.law_page import PAGE, check_words, describe_law, details, duration_words, period
+from pipelines.law_page import (
+    PAGE,
+    POLICY_PAGE,
+    check_words,
+    describe_law,
+    describe_reasons,
+    details,
+    duration_words,
+    insert_reasons,
+    period,
+    write_pages,
+)
+from policies.cedar import Clause, open_gate
+from policies.errors import Malformed
 from policies.law import LawBook, load_rules
+from policies.rules import RULES
 
 BOOK = load_rules()
 READ = BOOK.find("US-TIDA").model_copy(
@@ -95,7 +110,9 @@ def test_days_in_words() -> None:
 
 
 def test_a_check_that_decides_nothing_says_so() -> None:
-    assert check_words("adult_only") == "adult_only (ADULT-ONLY)"
+    assert check_words("adult_only") == (
+        "adult_only (ADULT-ONLY, AGE-MINOR, AGE-CHALLENGE, BYSTANDER-MINOR)"
+    )
     assert check_words("subjects_counted") == "subjects_counted (not part of the decision)"
 
 
@@ -108,7 +125,7 @@ def test_a_check_that_decides_nothing_says_so() -> None:
         ("GDPR-17", "may", "inform"),
         ("GDPR-17", "source", "none named"),
         ("GDPR-17", "clock", "30 days after erasure_request"),
-        ("US-TX-CUBI-B1", "asks for", "addendum TX"),
+        ("US-TX-CUBI-B1", "asks for", "addendum US-TX-ORIGIN"),
         ("US-TX-CUBI-B1", "not for", "published_by_the_person"),
         ("US-TX-CUBI-B1", "clock", None),
         ("GDPR-OMNIBUS", "checks", None),
@@ -118,3 +135,44 @@ def test_a_check_that_decides_nothing_says_so() -> None:
 def test_details_leave_out_what_is_empty(rule_id: str, name: str, words: str | None) -> None:
     found: Callable[[str], str | None] = dict(details(BOOK.find(rule_id))).get
     assert found(name) == words
+
+
+def test_the_reasons_of_the_policy_page_are_those_of_the_policy() -> None:
+    text = POLICY_PAGE.read_text(encoding="utf-8")
+    assert text == insert_reasons(text), "run: python -m pipelines.law_page"
+
+
+def test_every_reason_is_on_the_page_with_its_mend_and_its_citations() -> None:
+    text = POLICY_PAGE.read_text(encoding="utf-8")
+    assert f"{len(RULES)} reasons, in the order of the policy." in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    told = {row.split("`")[1]: row for row in rows if "`" in row}
+    for code, clause in open_gate().clauses.items():
+        about = "the request" if clause.whole else "a person"
+        words = (about, clause.explain, clause.mend, ", ".join(clause.cites))
+        assert told[code] == f"| `{code}` | {' | '.join(words)} |"
+    assert {rule.code for rule in RULES} <= set(told)
+
+
+def test_a_bar_in_a_reason_breaks_no_table() -> None:
+    odd = Clause("HOUSE-ODD", True, ("HOUSE",), "a | b", "c")
+    assert "| `HOUSE-ODD` | the request | a \\| b | c | HOUSE |" in describe_reasons([odd])
+
+
+@pytest.mark.parametrize("lost", ["<!-- reasons: ", "<!-- end of reasons -->"])
+def test_a_page_without_its_marks_is_not_written(tmp_path: Path, lost: str) -> None:
+    page = tmp_path / "policy.md"
+    page.write_text(POLICY_PAGE.read_text(encoding="utf-8").replace(lost, ""), encoding="utf-8")
+    before = page.read_bytes()
+    with pytest.raises(Malformed, match="the page lacks"):
+        write_pages(tmp_path / "law.md", page)
+    assert page.read_bytes() == before
+
+
+def test_writing_the_pages_gives_the_pages(tmp_path: Path) -> None:
+    law, policy = tmp_path / "law.md", tmp_path / "policy.md"
+    stale = POLICY_PAGE.read_text(encoding="utf-8").replace("| `NUDITY`", "| `NAKED`")
+    policy.write_text(stale, encoding="utf-8")
+    write_pages(law, policy)
+    assert law.read_bytes() == PAGE.read_bytes()
+    assert policy.read_bytes() == POLICY_PAGE.read_bytes()

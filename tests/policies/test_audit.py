@@ -220,7 +220,7 @@ def numbered(count: int) -> list[Any]:
     return [(kinds[n % 3], {fields[n % 3]: n}) for n in range(count)]
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=15, derandomize=True, deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=7))
 def test_batches_give_the_tree_of_single_entries(sizes: list[int]) -> None:
     single, batched, batch = make_log(), make_log(), iter(numbered(70))

@@ -217,9 +217,7 @@ def test_a_file_that_cannot_be_read_does_not_load(
             open_gate(tmp_path)
 
 
-def test_without_a_gate_nothing_is_decided(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_gate_nothing_is_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("policies.house.open_gate", lambda: open_gate(tmp_path))
     with pytest.raises(GateInvalid):
         shipped_house([])

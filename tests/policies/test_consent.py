@@ -501,6 +501,17 @@ def test_an_opt_in_that_the_subject_did_not_sign_here(opt_in: dict[str, Any]) ->
     refuse_record(make(opted_in=[opt_in]), "opt-in to")
 
 
+@pytest.mark.parametrize(
+    "other", [{"by": "controller"}, {"kid": STRANGER.public.kid}], ids=["role", "key id"]
+)
+def test_an_opt_in_that_the_subject_signed_as_somebody_else(other: dict[str, str]) -> None:
+    claim = {"alg": "Ed25519", "at": NOW, "by": "subject", "kid": SUBJECT.public.kid} | other
+    said = {"record_id": RECORD_ID, "category": "political", "signed": claim}
+    block = claim | {"sig": SUBJECT.sign("consent-opt-in", said)}
+    record = make(opted_in=[{"category": "political", "signed": block}])
+    refuse_record(record, "not signed by the subject")
+
+
 @pytest.mark.parametrize("category", ["minors_context", "anything", ""])
 def test_what_nobody_opts_in_to(category: Any) -> None:
     with pytest.raises(Malformed) as caught:

@@ -379,8 +379,11 @@ def test_a_withdrawal_cut_out_of_the_database_does_not_revive(office: Any, tampe
         office.log.check()
 
 
-def test_one_persons_rows_under_another_id(office: Any, tamper: Tamper) -> None:
-    one, two = office.enrol(), office.enrol()
+@pytest.mark.parametrize("same_person", [True, False])
+def test_a_record_under_another_id(office: Any, tamper: Tamper, same_person: bool) -> None:
+    one = office.enrol()
+    pid = office.book.read(one).record.subject.pid
+    two = office.enrol(**({"subject": {"pid": pid}} if same_person else {}))
     tamper(
         office.database,
         "update consent set document = (select document from consent where record_id = ?) "

@@ -98,7 +98,7 @@ def test_every_transaction_is_durable_on_postgresql(postgres_server: Any) -> Non
             ("transaction_isolation", "read committed"),
             ("synchronous_commit", "on"),
             ("lock_timeout", "5s"),
-            ("statement_timeout", "1min"),
+            ("statement_timeout", "10min"),
             ("idle_in_transaction_session_timeout", "1min"),
             ("application_name", "facewarrant"),
         ):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from policies.canonical import digest
+from policies.cedar import HERE, Gate
 from policies.decide import Decision, Refused, decide
 from policies.facts import Facts
 from policies.house import House, shipped_house
@@ -101,6 +103,35 @@ def test_unreadable_facts_deny_and_still_have_a_digest(raw: dict[str, Any]) -> N
     assert decision.codes == ("FACTS",)
     assert decision.findings[0].cites == ("FLOOR",)
     assert len(decision.facts_sha256) == 64
+
+
+def test_facts_without_an_end_deny(good_facts: dict[str, Any]) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    around = {**good_facts}
+    around["purpose"] = around
+    for raw in ({**good_facts, "categories": deep}, around):
+        assert verdict(raw).codes == ("FACTS",)
+
+
+def test_the_reader_of_a_refusal_sees_the_words_of_the_house(good_facts: dict[str, Any]) -> None:
+    forbid = """@id("HOUSE-CLOSED") @about("request") @law("HOUSE") @explain("Closed.")
+        @mend("Come back tomorrow.")
+        forbid (principal, action == Action::"generate", resource is Depiction) when { true };"""
+    texts = [(HERE / f"gate.{kind}").read_text("utf-8") for kind in ("cedar", "cedarschema")]
+    house = replace(HOUSE, gate=Gate(*texts, house=forbid))
+    error = Refused(verdict(good_facts, house=house))
+    assert error.message == "refused: HOUSE-CLOSED: Closed. [HOUSE]"
+    assert error.mend == "Come back tomorrow."
+    # Rules that lack one of the product's are a disagreement, whatever the house forbids.
+    codes = verdict(good_facts, RULES[1:], house=house).codes
+    assert codes == ("HOUSE-CLOSED", "ENGINE-DISAGREEMENT")
+
+
+def test_a_rule_with_a_code_of_the_house_is_another_policy(good_facts: dict[str, Any]) -> None:
+    rule = Rule("HOUSE-OWN", ("FLOOR",), "m.", lambda f: iter(()))
+    assert verdict(good_facts, (*RULES, rule)).codes == ("ENGINE-DISAGREEMENT",)
 
 
 def test_refused_says_every_reason_law_and_mend(good_facts: dict[str, Any]) -> None:

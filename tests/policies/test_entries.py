@@ -21,7 +21,7 @@ SCALARS = st.one_of(
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=4))
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS["decision"])), VALUES))
 def test_the_bytes_are_canonical_json(content: dict[str, Any]) -> None:
     data = encode_entry("decision", content, at=NOW)

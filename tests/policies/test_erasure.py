@@ -34,18 +34,14 @@ STEPS = ("_end", "_move_opt_out", "_shred", "_files", "_prove", "_write_receipt"
 
 @dataclass
 class Bench:
-    """An office on files, its eraser, and the person to erase."""
+    """An office, its eraser, and the person to erase; `folder` is where its files lie, if any."""
 
     office: Any
     folder: Path
-    provider: FileKeys
 
     def __post_init__(self) -> None:
-        office, keys = self.office, SubjectKeys(
-            f"sqlite:///{self.folder / 'people.db'}", self.provider, clock=self.office.clock
-        )  # fmt: skip
-        office.subject_keys = keys
-        office.book = replace(office.book, keys=keys)
+        office, keys = self.office, self.office.subject_keys
+        self.provider: Any = keys.provider
         self.book: ConsentBook = office.book
         self.eraser = Eraser(office.book, office.controller)
         self.record_id: str = office.enrol(face=FACE)
@@ -82,18 +78,24 @@ class Bench:
 
 
 @pytest.fixture
-def bench(make_office: Callable[..., Any], tmp_path: Path) -> Iterator[Bench]:
-    provider = FileKeys.create(tmp_path / "kek", clock=lambda: NOW)
-    database = Database(f"sqlite:///{tmp_path / 'main.db'}")
-    made = Bench(make_office(database=database), tmp_path, provider)
-    yield made
-    made.book.keys.close()
-    database.close()
+def bench(office: Any, tmp_path: Path) -> Bench:
+    """All in memory, for what does not depend on files."""
+    return Bench(office, tmp_path)
 
 
 @pytest.fixture
-def make_office(office: Any) -> Callable[..., Any]:
-    return type(office)
+def on_files(office: Any, tmp_path: Path) -> Iterator[Bench]:
+    """The same over two database files and a key file."""
+    provider = FileKeys.create(tmp_path / "kek", clock=lambda: NOW)
+    database = Database(f"sqlite:///{tmp_path / 'main.db'}")
+    made = type(office)(database=database)
+    path = f"sqlite:///{tmp_path / 'people.db'}"
+    made.subject_keys = SubjectKeys(path, provider, clock=made.clock)
+    made.book = replace(made.book, keys=made.subject_keys)
+    found = Bench(made, tmp_path)
+    yield found
+    found.book.keys.close()
+    database.close()
 
 
 def refused(act: Callable[[], object]) -> str:
@@ -102,11 +104,11 @@ def refused(act: Callable[[], object]) -> str:
     return caught.value.code
 
 
-def test_the_receipt_says_what_was_done(bench: Bench) -> None:
+def test_the_receipt_says_what_was_done(on_files: Bench) -> None:
     made = [Derivative("urn:c2pa:1", "released"), Derivative("urn:c2pa:2", "takedown_asked")]
-    key_id = bench.book.keys.find(bench.pid).key_id
-    document = bench.eraser.erase(bench.pid, made, models=["idnet-7"])
-    receipt = bench.verify(document)
+    key_id = on_files.book.keys.find(on_files.pid).key_id
+    document = on_files.eraser.erase(on_files.pid, made, models=["idnet-7"])
+    receipt = on_files.verify(document)
     assert (receipt.method, receipt.dek_ids) == ("crypto-shred", (key_id,))
     assert (receipt.requested_at, receipt.completed_at) == (NOW, NOW)
     assert [(each.output, each.state) for each in receipt.derivatives] == [
@@ -124,9 +126,9 @@ def test_the_receipt_says_what_was_done(bench: Bench) -> None:
     assert (
         kept["a consent record and its signed events, without the face template"] == NOW + 365 * DAY
     )
-    assert bench.pid not in json.dumps(document)
-    assert bench.record_id not in json.dumps(document)
-    assert bench.state() == "receipted"
+    assert on_files.pid not in json.dumps(document)
+    assert on_files.record_id not in json.dumps(document)
+    assert on_files.state() == "receipted"
 
 
 def test_the_person_is_gone_and_others_are_not(bench: Bench) -> None:
@@ -149,25 +151,25 @@ def all_files(bench: Bench) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-def test_neither_plaintext_nor_keys_nor_ciphertext_are_in_any_file(bench: Bench) -> None:
-    found = bench.book.keys.find(bench.pid)
-    sealed = bench.ciphertext(bench.record_id)
+def test_neither_plaintext_nor_keys_nor_ciphertext_are_in_any_file(on_files: Bench) -> None:
+    found = on_files.book.keys.find(on_files.pid)
+    sealed = on_files.ciphertext(on_files.record_id)
     assert found.wrapped is not None
     assert found.salt is not None
     assert sealed is not None
     key, salt = (
-        bench.provider.unwrap(Wrapped(found.wrapped, found.kek_version)),
-        bench.book.keys.salt(bench.pid),
+        on_files.provider.unwrap(Wrapped(found.wrapped, found.kek_version)),
+        on_files.book.keys.salt(on_files.pid),
     )
-    before = b"".join(all_files(bench).values())
+    before = b"".join(all_files(on_files).values())
     for bytes_at_rest in (found.wrapped, found.salt, sealed):
         assert bytes_at_rest in before  # the search below would find them
-    bench.erase()
-    for name, data in all_files(bench).items():
+    on_files.erase()
+    for name, data in all_files(on_files).items():
         for secret in (FACE[:24], FACE, key, salt, found.wrapped, found.salt, sealed):
             assert secret not in data, name
             assert secret.hex().encode() not in data, name
-    assert bench.record_id.encode() in b"".join(all_files(bench).values())
+    assert on_files.record_id.encode() in b"".join(all_files(on_files).values())
 
 
 def test_the_log_holds_the_receipt(bench: Bench) -> None:
@@ -329,38 +331,42 @@ def test_bytes_that_still_open_are_no_erasure(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SubjectKeys, "destroy", lambda *_: ())
-    assert refused(bench.erase) == "ERASURE-FAILED"
+    with pytest.raises(ErasureFailed) as caught:
+        bench.erase()
+    assert "still opens" in caught.value.message
     assert bench.state() == "shredded"
     monkeypatch.undo()
     bench.verify(bench.erase())
 
 
-def test_a_copy_in_the_files_is_no_erasure(bench: Bench) -> None:
+def test_a_copy_in_the_files_is_no_erasure(on_files: Bench) -> None:
     # What an erasure without secure_delete would leave behind.
-    found = bench.book.keys.find(bench.pid)
+    found = on_files.book.keys.find(on_files.pid)
     assert found.wrapped is not None
-    with closing(sqlite3.connect(bench.folder / "main.db")) as connection, connection:
+    with closing(sqlite3.connect(on_files.folder / "main.db")) as connection, connection:
         connection.execute("create table left_over (copy blob)")
         connection.execute("insert into left_over values (?)", (found.wrapped,))
-    assert count_copies([bench.folder / "main.db-wal"], [needle(found.wrapped)]) == 1
+    assert count_copies([on_files.folder / "main.db-wal"], [needle(found.wrapped)]) == 1
     with pytest.raises(ErasureFailed) as caught:
-        bench.erase()
+        on_files.erase()
     assert caught.value.message.startswith("1 copies")
-    assert bench.state() == "shredded"
-    with closing(sqlite3.connect(bench.folder / "main.db")) as connection, connection:
+    assert on_files.state() == "shredded"
+    with closing(sqlite3.connect(on_files.folder / "main.db")) as connection, connection:
         connection.execute("pragma secure_delete = on")
         connection.execute("delete from left_over")
-    bench.verify(bench.erase())
+    on_files.verify(on_files.erase())
 
 
-def test_a_rotation_in_between_is_followed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotation_in_between_is_followed(
+    on_files: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Eraser, "_shred", lambda *_: (_ for _ in ()).throw(Cut))
         with pytest.raises(Cut):
-            bench.erase()
-    bench.provider.rotate()
-    bench.book.keys.rewrap()
-    receipt = bench.verify(bench.erase())
+            on_files.erase()
+    on_files.provider.rotate()
+    on_files.book.keys.rewrap()
+    receipt = on_files.verify(on_files.erase())
     assert receipt.kek.version == "v2"
     assert receipt.checks.needles == 4
 
@@ -372,7 +378,7 @@ def test_a_rotation_in_between_is_followed(bench: Bench, monkeypatch: pytest.Mon
 def test_a_scheduled_destruction_is_called_scheduled(
     standing: Standing, copies_stay: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FileKeys, "standing", lambda *_: standing)
+    monkeypatch.setattr(type(bench.provider), "standing", lambda *_: standing)
     receipt = bench.verify(bench.erase())
     assert (receipt.kek.state, receipt.kek.gone_at) == (standing.state, standing.gone_at)
     copies = [each for each in receipt.kept if each.what.startswith("copies of the wrapped key")]
@@ -394,74 +400,71 @@ def restore_backup(bench: Bench, copy: bytes) -> None:
     bench.eraser = replace(bench.eraser, consents=bench.book)
 
 
-def test_a_restored_backup_does_not_bring_anybody_back(bench: Bench) -> None:
-    backup = (bench.folder / "people.db").read_bytes()
-    first = bench.erase()
-    restore_backup(bench, backup)
-    assert not bench.book.keys.shredded(bench.pid)
-    assert bench.eraser.reapply() == 1
-    assert bench.eraser.reapply() == 0
-    assert bench.book.keys.shredded(bench.pid)
-    restore_backup(bench, backup)
-    assert {**bench.erase(), "log": None} == {**first, "log": None}
-    assert bench.book.keys.shredded(bench.pid)
+def test_a_restored_backup_does_not_bring_anybody_back(on_files: Bench) -> None:
+    backup = (on_files.folder / "people.db").read_bytes()
+    first = on_files.erase()
+    restore_backup(on_files, backup)
+    assert not on_files.book.keys.shredded(on_files.pid)
+    assert on_files.eraser.reapply() == 1
+    assert on_files.eraser.reapply() == 0
+    assert on_files.book.keys.shredded(on_files.pid)
+    restore_backup(on_files, backup)
+    assert {**on_files.erase(), "log": None} == {**first, "log": None}
+    assert on_files.book.keys.shredded(on_files.pid)
 
 
 def test_a_backup_restored_before_the_receipt_is_proved_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    on_files: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup = (bench.folder / "people.db").read_bytes()
+    backup = (on_files.folder / "people.db").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(Eraser, "_write_receipt", lambda *_: (_ for _ in ()).throw(Cut))
         with pytest.raises(Cut):
-            bench.erase()
-    restore_backup(bench, backup)
+            on_files.erase()
+    restore_backup(on_files, backup)
     proved: list[str] = []
     real = Eraser._prove
     monkeypatch.setattr(Eraser, "_prove", lambda *all_: (proved.append("again"), real(*all_))[1])
-    bench.verify(bench.erase())
+    on_files.verify(on_files.erase())
     assert proved == ["again"]
 
 
-def test_a_key_database_older_than_the_person(bench: Bench) -> None:
-    bench.erase()
-    bench.book.keys.close()
-    (bench.folder / "people.db").unlink()
-    path = f"sqlite:///{bench.folder / 'people.db'}"
-    with closing(SubjectKeys(path, bench.provider, clock=lambda: NOW)) as keys:
-        eraser = replace(bench.eraser, consents=replace(bench.book, keys=keys))
+def test_a_key_database_older_than_the_person(on_files: Bench) -> None:
+    on_files.erase()
+    on_files.book.keys.close()
+    (on_files.folder / "people.db").unlink()
+    path = f"sqlite:///{on_files.folder / 'people.db'}"
+    with closing(SubjectKeys(path, on_files.provider, clock=lambda: NOW)) as keys:
+        eraser = replace(on_files.eraser, consents=replace(on_files.book, keys=keys))
         assert eraser.reapply() == 0
 
 
 def test_a_database_somebody_reads_is_not_proved(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    on_files: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = sqlite3.connect
     monkeypatch.setattr(
         module.sqlite3, "connect", lambda path, **named: real(path, **named | {"timeout": 0.01})
     )
-    with closing(real(bench.folder / "main.db", isolation_level=None)) as reader:
+    with closing(real(on_files.folder / "main.db", isolation_level=None)) as reader:
         reader.execute("begin")
         reader.execute("select * from consent").fetchall()
-        assert refused(bench.erase) == "ERASURE-FAILED"
-        assert bench.state() == "shredded"
+        assert refused(on_files.erase) == "ERASURE-FAILED"
+        assert on_files.state() == "shredded"
         reader.execute("rollback")
-    bench.verify(bench.erase())
+    on_files.verify(on_files.erase())
 
 
-def test_a_journal_that_cannot_be_emptied(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_that_cannot_be_emptied(on_files: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(module.sqlite3, "connect", fail)
-    assert refused(bench.erase) == "ERASURE-FAILED"
+    assert refused(on_files.erase) == "ERASURE-FAILED"
 
 
-def test_in_memory_no_files_are_claimed(office: Any) -> None:
-    record_id = office.enrol()
-    pid = office.book.read(record_id).record.subject.pid
-    document = Eraser(office.book, office.controller).erase(pid)
-    assert document["checks"]["files_searched"] == 0
+def test_in_memory_no_files_are_claimed(bench: Bench) -> None:
+    assert bench.verify(bench.erase()).checks.files_searched == 0
 
 
 @pytest.mark.parametrize(

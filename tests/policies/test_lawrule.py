@@ -41,6 +41,9 @@ def test_reading_is_said_in_a_word() -> None:
     words = {rule.id: rule.reading for rule in BOOK.rules}
     assert words["FLOOR"] == "own rule"
     assert (words["GDPR-17"], words["US-TIDA"]) == ("none", "secondary")
+    unread = {rule.id: rule.is_unread for rule in BOOK.rules}
+    assert (unread["FLOOR"], unread["GDPR-17"], unread["US-TIDA"]) == (False, True, True)
+    assert READ.is_unread is False
 
 
 @pytest.mark.parametrize(

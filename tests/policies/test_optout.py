@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from policies.audit import AuditLog
+from policies.database import Database
 from policies.errors import Error, Malformed, StoreUnavailable
 from policies.optout import OptOutBook, OptOutsUnreadable, OptOutUnknown, commit_entry
 
@@ -274,3 +276,18 @@ def test_a_change_that_cannot_be_logged_is_not_made(book: OptOutBook, office: An
         assert caught.value.code == "CLOCK-ROLLBACK"
     assert book.version() == before
     assert len(book.entries()) == 1
+
+
+def test_it_is_the_same_on_both_engines(office: Any, any_database: Database) -> None:
+    log = AuditLog(any_database, origin="log.test/x", key=office.log_key, clock=office.clock)
+    book = OptOutBook(any_database, log, office.subject_keys, office.clock)
+    first = book.add(b"anna's face", model_sha256=MODEL, pid=ANNA)
+    second = book.add(b"bert's face", model_sha256=MODEL, pid=BERT)
+    before = book.version()
+    book.remove(first)
+    assert [(e.entry_id, e.vector) for e in book.entries()] == [(second, b"bert's face")]
+    assert [e.entry_id for e in book.list()] == [second]
+    assert book.version() != before
+    with any_database.transaction() as connection:
+        connection.exec_driver_sql("delete from opt_out")
+    assert refused(book) == "OPT-OUTS-UNREADABLE"

@@ -313,9 +313,9 @@ def attributes(depiction: FACTS) -> Iterator[PATH]:
 
 def right_type(value: object, like: object) -> bool:
     """Whether the schema takes the value where `like` stands; what it says is another matter."""
-    if value == 10**30 or value == "\ud800" or (value and isinstance(value, list)):
-        return False
-    return type(value) is type(like) and not isinstance(value, dict)
+    if isinstance(value, list | dict):
+        return value == [] and isinstance(like, list)
+    return type(value) is type(like) and value not in (10**30, "\ud800")
 
 
 def test_the_gate_alone_permits_no_ill_typed_fact(good: FACTS) -> None:

@@ -61,7 +61,9 @@ def test_the_clocks_are_those_of_the_study() -> None:
 def test_every_clock_one_second_before_and_after(rule: LawRule) -> None:
     event, end = EXPECTED[rule.id]
     [deadline] = due(event, NOW, [rule])
-    assert deadline == Deadline(end, rule.id, event, rule.text_read != "primary" and not rule.is_floor)
+    assert deadline == Deadline(
+        end, rule.id, event, rule.text_read != "primary" and not rule.is_floor
+    )
     assert (deadline.is_due(end - 1), deadline.seconds_left(end - 1)) == (False, 1)
     assert (deadline.is_due(end), deadline.seconds_left(end)) == (True, 0)
     assert (deadline.is_due(end + 1), deadline.seconds_left(end + 1)) == (True, -1)

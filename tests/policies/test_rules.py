@@ -123,8 +123,8 @@ def test_the_policy_digest_is_of_every_file_that_decides() -> None:
 
 # What stores, signs, logs and refuses; nothing of it says who may be shown.
 UNDECIDING = (
-    "audit canonical checkpoint database digest entries errors guards keys merkle retention revisions "
-    "subjectkeys tables privatefile keyprovider files"
+    "audit canonical checkpoint database digest entries errors files guards keyprovider keys "
+    "merkle privatefile retention revisions subjectkeys tables"
 ).split()
 
 

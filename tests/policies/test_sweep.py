@@ -160,11 +160,8 @@ def test_a_withdrawn_template_goes_by_the_floor_where_no_law_is_shorter(office: 
 def test_texas_waits_a_year_where_illinois_does_not_speak(office: Any) -> None:
     without(office, "US-IL-BIPA-15-PURPOSE")
     record_id = office.enrol()
-    office.clock.now = EXPIRES + YEAR - 1
-    # The record's own year ends with the clock of Texas; before, nothing goes.
-    assert run(office) == Swept((), ())
-    office.clock.now += 1
-    assert ("expired", record_id) in whats(run(office).done)
+    [one] = at_the_second(office, EXPIRES + YEAR, ("expired", record_id)).done
+    assert (one.rule_id, one.unread) == ("US-TX-CUBI", True)
 
 
 @pytest.mark.parametrize(("given", "after"), [(False, 0), (True, 600)])
@@ -289,9 +286,22 @@ def test_a_record_goes_when_its_own_time_is_over(office: Any) -> None:
 def test_a_record_that_is_to_be_kept_no_time_goes_with_its_end(office: Any) -> None:
     record_id = office.enrol(storage={"retention": "PT0H"})
     office.clock.now = EXPIRES
-    assert whats(run(office).done) == [("expired", record_id), ("record", record_id)]
+    assert whats(run(office).done) == [("expired", record_id)]
+    assert whats(run(office).done) == [("record", record_id)]
     assert [what for what, _, _ in sweeps(office)] == ["expired", "record"]
     assert rows(office, CONSENT) == []
+
+
+def test_no_record_goes_before_the_log_says_that_its_consent_ended(office: Any) -> None:
+    record_id = office.enrol(storage={"retention": "PT0H"})
+    commitment = office.book.commit(record_id)
+    office.clock.now = EXPIRES + YEAR
+    run(office)
+    assert len(rows(office, CONSENT)) == 1
+    run(office)
+    assert rows(office, CONSENT) == []
+    with office.database.transaction() as connection:
+        assert office.log.newest(commitment, within=connection)["event"] == "expired"
 
 
 def test_the_key_stays_while_anything_else_needs_it(office: Any) -> None:
@@ -453,9 +463,10 @@ def test_everything_goes_on_both_databases(office: Any, any_database: Any) -> No
             ("challenge", "a" * 64),
             ("warrant", warrant.warrant_id),
             *(("expired", record_id) for record_id in people),
-            *(("record", record_id) for record_id in [*people, withdrawn]),
+            ("record", withdrawn),
         ]
     )
+    assert sorted(whats(run(here).done)) == [("record", record_id) for record_id in people]
     for table in (CONSENT, CONSENT_EVENT, TEMPLATE, CHALLENGE):
         assert rows(here, table) == []
     assert len(rows(here, DISPOSAL)) == 3

@@ -22,7 +22,8 @@ GOOD = {
 CYRILLIC_A = "\N{CYRILLIC SMALL LETTER A}"
 VOCABULARIES = (
     "PersonRole", "KnownPurpose", "Medium", "Audience", "Category", "Mark", "FaceMatch", "AgeLook",
-    "NudityLook", "RegistryAnswer", "AgeMethod", "LivenessMethod", "AddendumForm", "BystanderPolicy",
+    "NudityLook", "RegistryAnswer", "AgeMethod", "LivenessMethod", "AddendumForm",
+    "BystanderPolicy",
 )  # fmt: skip
 
 

@@ -50,9 +50,7 @@ def test_round_trip(warrant: Warrant) -> None:
 
 
 def test_the_window_is_ten_minutes(warrant: Warrant) -> None:
-    verify_warrant(
-        warrant, key=DESK.public, policy_sha256=POLICY, now=NOW + WARRANT_SECONDS - 1
-    )
+    verify_warrant(warrant, key=DESK.public, policy_sha256=POLICY, now=NOW + WARRANT_SECONDS - 1)
     refuse(warrant, "WARRANT-EXPIRED", now=NOW + WARRANT_SECONDS)
     refuse(warrant, "WARRANT-EXPIRED", now=NOW - 1)
 

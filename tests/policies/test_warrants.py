@@ -194,6 +194,7 @@ def test_it_cannot_be_pointed_at_another_document(office: Any, active_warrant: A
 def test_require_active_takes_nothing_else(office: Any, active_warrant: Any) -> None:
     active = active_warrant()
     assert require_active(active) is active
+    assert active.consents is office.book
 
     class Forged(ActiveWarrant):
         def require(self, **_: Any) -> None:

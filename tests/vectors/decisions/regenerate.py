@@ -60,8 +60,13 @@ def known() -> ModuleType:
     return module
 
 
+def dense(value: object) -> str:
+    """JSON in one line."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
 def build() -> str:
-    """The text of the golden file."""
+    """The text of the golden file: one decision a line, so that a diff names it."""
     facts = known()
     listed = []
     numbers: Counter[str] = Counter()
@@ -77,7 +82,8 @@ def build() -> str:
                 "decision": decision(twin),
             }
         )
-    return json.dumps({"good": facts.GOOD, "decisions": listed}, indent=1, sort_keys=True) + "\n"
+    lines = ",\n".join(map(dense, listed))
+    return f'{{"good":{dense(facts.GOOD)},\n"decisions":[\n{lines}\n]}}\n'
 
 
 if __name__ == "__main__":

@@ -1,1 +1,0 @@
-"""The revisions of the main database's schema, run by `policies.revisions`."""

@@ -1,1 +1,0 @@
-"""One module per revision, each naming the one before it."""
