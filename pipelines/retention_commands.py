@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.console import ERR, EXIT_EVIDENCE, OUT, make_table, plain, print_json, when
+from pipelines.console import ERR, EXIT_EVIDENCE, OUT, plain, print_json, when
 from pipelines.options import Json
 from pipelines.settings import read_settings
 
@@ -100,17 +100,26 @@ def _due_json(one: Due, *, now: int) -> dict[str, Any]:
     }
 
 
+def _rule_words(rule_id: str, unread: bool) -> str:
+    return f"{rule_id} (unread)" if unread else rule_id
+
+
+def _print_line(text: str) -> None:
+    OUT.print(plain(text), soft_wrap=True)
+
+
 def _print_due(found: Iterable[Due], *, now: int) -> None:
-    """Print a table of what is due, and in words what becomes of each kind in it."""
+    """Print what is due, the clocks that come later below it, and what becomes of each kind."""
     from policies.sweep import MEANS
 
-    table = make_table("due", "what", "item", "by")
     kinds: dict[str, str] = {}
     for one in found:
         due = "now" if one.due_at <= now else when(one.due_at)
-        by = f"{one.rule_id} (unread)" if one.unread else one.rule_id
-        table.add_row(due, one.what, plain(one.item), plain(by))
+        # Lines, not a table: an id that is cut cannot be copied.
+        _print_line(f"{due}  {one.what}  {one.item}  by {_rule_words(one.rule_id, one.unread)}")
+        for clock in one.clocks[1:]:
+            rule = _rule_words(clock.rule_id, clock.unread)
+            _print_line(f"    another clock: {when(clock.due_at)}  by {rule}")
         kinds[one.what] = MEANS[one.what]
-    OUT.print(table)
     for what, means in kinds.items():
         OUT.print(f"{what}: {means}")

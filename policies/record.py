@@ -49,8 +49,12 @@ MAX_USES = 10_000
 MAX_PIXELS = 1_000_000_000
 MAX_SECONDS = 86_400
 
-# No control, line or direction character: what is read must be what was signed (Unicode TR 36).
-_UNSEEN = r"\p{Cc}\u{200E}\u{200F}\u{2028}-\u{202E}\u{2066}-\u{2069}\u{FEFF}"
+# No control, line, direction or tag character and no invisible one but the two joiners, which some
+# scripts need: what is read must be what was signed (Unicode TR 36).
+_UNSEEN = (
+    r"\p{Cc}\u{00AD}\u{061C}\u{200B}\u{200E}\u{200F}\u{2028}-\u{202E}\u{2060}-\u{206F}"
+    r"\u{FEFF}\u{FFF9}-\u{FFFB}\u{E0000}-\u{E007F}"
+)
 Words = Annotated[str, StringConstraints(pattern=rf"^[^\s{_UNSEEN}][^{_UNSEEN}]*$", max_length=400)]
 """One line of text for people, 1 to 400 characters."""
 

@@ -119,6 +119,7 @@ def verify_warrant(warrant: Warrant, *, key: PublicKey, policy_sha256: str, now:
     """
     verify_issuer(warrant, key=key)
     if not warrant.not_before <= now < warrant.expires_at:
-        raise WarrantInvalid("the warrant has expired", code="WARRANT-EXPIRED")
+        when = "has expired" if now >= warrant.not_before else "does not hold yet"
+        raise WarrantInvalid(f"the warrant {when}", code="WARRANT-EXPIRED")
     if warrant.policy_sha256 != policy_sha256:
         raise WarrantInvalid("the rules have changed since", code="WARRANT-OTHER-POLICY")

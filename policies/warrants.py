@@ -284,7 +284,8 @@ class WarrantDesk:
             raise WarrantInvalid(error.message, code="CONSENT-CHANGED") from error
         if state.status != "confirmed" or state.head != person.consent_head:
             raise WarrantInvalid(
-                f"the consent of the {person.role} is '{state.status}' now", code="CONSENT-CHANGED"
+                f"the consent of the {person.role} changed: it is '{state.status}' now",
+                code="CONSENT-CHANGED",
             )
 
     def _evaluate(

@@ -155,6 +155,38 @@ def test_a_picture_hidden_from_the_plain_resize_is_not_clear(
     assert reading.state != "clear"
 
 
+def rippled_until_clear(gate: NsfwNet, frame: Frame, tries: int) -> Frame:
+    """A picture changed by smooth ripples, until the whole view calls it clear."""
+    rng = np.random.default_rng(7)
+    rows, columns = np.mgrid[: frame.shape[0], : frame.shape[1]] / np.array(
+        frame.shape[:2]
+    ).reshape(2, 1, 1)
+    best, image = 1.0, frame
+    for _ in range(tries):
+        (down, along), phase = rng.uniform(0, 12, 2), rng.uniform(0, 2 * np.pi)
+        wave = np.cos(2 * np.pi * (down * rows + along * columns) + phase)[..., None]
+        ripple = wave * rng.uniform(-6, 6, 3)
+        for tried in (image + ripple, image - ripple):
+            changed = np.clip(tried, frame - 24.0, frame + 24.0).clip(0, 255).astype(np.uint8)
+            classes = gate.classify(changed)
+            if (score := classes["Porn"] + classes["Hentai"]) < best:
+                best, image = score, changed
+                break
+        if best < 0.25:
+            break
+    return image
+
+
+def test_a_perturbation_made_for_one_view_does_not_clear_the_others(
+    gate: NsfwNet, person: Callable[[str], Frame]
+) -> None:
+    """T34: the whole view is turned, and the decision is not."""
+    frame = bare_skin(person("persona4_1"))
+    reading = gate.measure(rippled_until_clear(gate, frame, tries=200))
+    assert reading.scores["whole"] < 0.3
+    assert reading.state != "clear"
+
+
 @pytest.mark.parametrize("change", ["mirror", "jpeg", "noise", "border", "dark"])
 def test_perturbed_found_pictures_are_not_clear(
     gate: NsfwNet, person: Callable[[str], Frame], change: str

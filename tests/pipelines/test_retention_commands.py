@@ -83,10 +83,11 @@ def test_the_list_says_when_by_which_rule_and_whether_it_was_read(here: Any) -> 
             },
         ],
     }
-    told = flat(retention("list").stdout)
-    assert "2026-12-21" in told
-    assert "(unread)" in told
-    assert MEANS["expired"] in told
+    assert retention("list").stdout.splitlines() == [
+        f"2026-12-21 00:00 UTC  expired  {record_id}  by US-IL-BIPA-15-PURPOSE (unread)",
+        "    another clock: 2027-12-21 00:00 UTC  by US-TX-CUBI (unread)",
+        f"expired: {MEANS['expired']}",
+    ]
 
 
 @pytest.mark.parametrize(("days", "found"), [(29, []), (30, ["expired"])])
@@ -112,8 +113,8 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(here: Any) -> None:
     assert [(due["what"], due["item"], due["due"]) for due in found["done"]] == [
         ("expired", record_id, True)
     ]
-    told = flat(retention("sweep", "--dry-run").stdout)
-    assert told.startswith("would go: 1 due what item by now expired")
+    told = retention("sweep", "--dry-run").stdout
+    assert told.startswith(f"would go: 1\nnow  expired  {record_id}  by US-IL-BIPA-15-PURPOSE")
     assert here.log.entries() == before
     assert here.book.template(here.book.read(record_id).record)
 
@@ -136,6 +137,6 @@ def test_a_broken_consent_is_left_and_ends_the_command_with_5(here: Any) -> None
         result = retention(*words)
         assert result.exit_code == 5
         assert "left: 1" in result.stdout
-        assert record_id[:8] in result.stdout
+        assert f"now  broken  {record_id}  by FLOOR\n" in result.stdout
         assert "A consent is broken" in result.stderr
     assert retention_json("sweep")["left"][0]["what"] == "broken"

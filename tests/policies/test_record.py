@@ -303,6 +303,19 @@ def test_huge_strings_and_lists_are_not_even_parsed(
     refuse(put(fields, path, value), f"at most {MAX_DOCUMENT_BYTES}")
 
 
+UNSEEN = (
+    "\x00\t\n\r\x1b\x7f\x85\xad\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2066\u2067\u2068\u2069\u206f\ufeff\ufff9\ufffb\U000e0001\U000e0041\U000e007f"
+)
+
+
+@pytest.mark.parametrize("sign", UNSEEN, ids=lambda c: f"U+{ord(c):04X}")
+def test_nothing_unseen_is_in_a_text(fields: dict[str, Any], sign: str) -> None:
+    for path in ("controller.name", "dpia_ref"):
+        for text in (f"a{sign}b", f"{sign}a", f"a{sign}", sign):
+            refuse(put(fields, path, text))
+
+
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(text=st.text(max_size=40))
 def test_text_is_one_visible_line_or_refused(text: str) -> None:
@@ -314,7 +327,7 @@ def test_text_is_one_visible_line_or_refused(text: str) -> None:
         return
     assert text == text.lstrip() != ""
     assert all(ch.isprintable() or ch.isspace() or ord(ch) > 0xA0 for ch in text)
-    assert not set(text) & set("\n\r\t\x0b\x0c\x85\u2028\u2029\u202a\u202e\u2066\u2069\ufeff")
+    assert not set(text) & set(UNSEEN)
 
 
 def test_a_left_out_default_is_not_a_second_spelling() -> None:

@@ -53,6 +53,9 @@ def test_the_window_is_ten_minutes(warrant: Warrant) -> None:
     verify_warrant(warrant, key=DESK.public, policy_sha256=POLICY, now=NOW + WARRANT_SECONDS - 1)
     refuse(warrant, "WARRANT-EXPIRED", now=NOW + WARRANT_SECONDS)
     refuse(warrant, "WARRANT-EXPIRED", now=NOW - 1)
+    for now, words in ((NOW + WARRANT_SECONDS, "has expired"), (NOW - 1, "does not hold yet")):
+        with pytest.raises(WarrantInvalid, match=words):
+            verify_warrant(warrant, key=DESK.public, policy_sha256=POLICY, now=now)
 
 
 def test_other_rules(warrant: Warrant) -> None:
