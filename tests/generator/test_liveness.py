@@ -193,6 +193,41 @@ def test_one_stray_sample_is_no_turn() -> None:
     assert steps_seen(samples, rest) == ()
 
 
+def steps_of(held: Sequence[Moment]) -> tuple[Step, ...]:
+    samples = film(held)
+    rest = rest_of(samples)
+    assert rest is not None
+    return tuple(seen.step for seen in steps_seen(samples, rest))
+
+
+def test_a_slight_turn_is_none() -> None:
+    assert steps_of([*REST, *[Moment(16)] * 5, *REST]) == ()
+    assert steps_of([*REST, *[Moment(19)] * 5, *REST]) == ("turn_left",)
+
+
+def test_a_turn_counts_from_where_the_person_rests() -> None:
+    aside = [Moment(8)] * 8
+    assert steps_of([*aside, *[Moment(23)] * 5, *aside]) == ()
+    assert steps_of([*aside, *[Moment(27)] * 5, *aside]) == ("turn_left",)
+    assert steps_of([*aside, *[Moment(-11)] * 5, *aside]) == ("turn_right",)
+
+
+def test_a_turn_that_wavers_counts_once() -> None:
+    wavering = [Moment(yaw) for yaw in (20, 21, 15, 14, 20, 21)]
+    assert steps_of([*REST, *wavering, *REST]) == ("turn_left",)
+
+
+def test_a_wink_is_no_closing_of_the_eyes() -> None:
+    samples = film([Moment()] * 30)
+    for at in range(8, 18):
+        mesh = samples[at].face.mesh.copy()
+        mesh[list(LEFT_LIDS)] = turned(Moment(eyes=0.2))[list(LEFT_LIDS)]
+        samples[at] = sample(at * 0.1, mesh)
+    rest = rest_of(samples)
+    assert rest is not None
+    assert steps_seen(samples, rest) == ()
+
+
 def test_a_person_whose_camera_stands_aside_passes_too() -> None:
     held = [Moment(m.yaw + 6, m.pitch - 9, m.eyes * 0.7) for m in moments(ASKED)]
     assert check(film(held)).state == "passed"
@@ -218,6 +253,14 @@ def test_a_print_that_is_turned_is_flat_even_where_the_mesh_reports_a_turn() -> 
     assert reading.seen == ASKED
     assert codes(reading) == {"flat"}
     assert reading.figures["min_depth"] < 0.02
+
+
+def test_every_turn_needs_depth() -> None:
+    samples = film(moments(ASKED))
+    for at, moment in enumerate(moments(ASKED)):
+        if moment.yaw < 0:
+            samples[at] = sample(at * 0.1, plane(0), pose=(moment.yaw, 0.0, 0.0))
+    assert codes(check(samples)) == {"flat"}
 
 
 def test_a_face_that_grows_narrow_is_no_head() -> None:

@@ -111,7 +111,9 @@ def test_checking_in_words() -> None:
     result = law("check", "--territory", "US-TX", "--role", "controller", "--on", TODAY)
     told = flat(result.stdout)
     assert f"US-TX on {TODAY} binds: FLOOR, FLOOR-ENROLMENT" in told
-    assert "advises: US-NOFAKES (secondary), US-TX-CUBI (secondary), US-TX-CUBI-B1 (secondary)" in told
+    assert (
+        "advises: US-NOFAKES (secondary), US-TX-CUBI (secondary), US-TX-CUBI-B1 (secondary)" in told
+    )
     assert "a release must carry: c2pa (FLOOR); label (FLOOR); watermark (FLOOR)" in told
     assert "a consent must hold: nothing" in told
     assert "a consent should hold: US-TX-ORIGIN (US-TX-CUBI, US-TX-CUBI-B1)" in told
