@@ -28,8 +28,9 @@ from pipelines.settings import Settings
 from policies.audit import AuditLog
 from policies.consents import ConsentBook
 from policies.database import Database
-from policies.errors import Malformed
-from policies.house_files import load_house
+from policies.errors import Error, Malformed
+from policies.house import House
+from policies.house_files import POLICY_FOLDER, closed_house, load_house
 from policies.keys import CommitmentKey, PublicKey, SigningKey
 from policies.optout import OptOutBook
 from policies.retention import require_clocks
@@ -185,6 +186,7 @@ def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deplo
     """
     with ExitStack() as stack:
         records = stack.enter_context(open_records(settings, clock=clock))
+        _log_policy(records)
         press = Press(
             desk=records.desk,
             watermark=records.watermark,
@@ -225,13 +227,33 @@ def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
         commitment=CommitmentKey(secret["commitment"]),
         clock=clock,
     )
-    house = load_house(home / "policy", notices=[NOTICE_SHA256])
-    require_clocks(house.law)
+    house = _open_house(settings)
     desk = WarrantDesk(database, log, consents, signing["warrant"], house, clock)
     archive = Archive(
         Registry(database), FolderStore(home / "store"), log, signing["log"].public, consents
     )
     return Records(settings, clock, desk, archive, watermark, anchors)
+
+
+def _open_house(settings: Settings) -> House:
+    """Return the deployment's policy; one that cannot be read permits nothing.
+
+    Whoever wants to withdraw, verify or erase must not be stopped by a misspelt file.
+    """
+    try:
+        house = load_house(settings.home / POLICY_FOLDER, notices=[NOTICE_SHA256])
+        require_clocks(house.law)
+        return house
+    except Error:
+        return closed_house(notices=[NOTICE_SHA256])
+
+
+def _log_policy(records: Records) -> None:
+    """Log the policy that is in force now, unless the log says so already."""
+    log, policy = records.archive.log, records.desk.house.sha256
+    known = log.latest(1, kind="policy")
+    if not known or known[0][1]["policy"] != policy:
+        log.append("policy", {"event": "in_force", "policy": policy})
 
 
 def controller_key(settings: Settings) -> SigningKey:

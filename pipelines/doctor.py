@@ -136,6 +136,10 @@ def _home(settings: Settings) -> Iterator[Finding]:
 def _policy(at: Records) -> Iterator[Finding]:
     from datetime import UTC, datetime
 
+    from pipelines.notice import NOTICE_SHA256
+    from policies.house_files import POLICY_FOLDER, load_house
+
+    load_house(at.settings.home / POLICY_FOLDER, notices=[NOTICE_SHA256])  # says what is wrong
     house = at.desk.house
     added = len(house.purposes) + len(house.gate.house)
     yield Finding("holds", f"policy {house.sha256[:12]}: {added} purposes and forbids of the house")

@@ -43,6 +43,14 @@ OWN_RULE = "HOUSE"
 PRODUCT_HOUSE = "facewarrant"
 """A prefix of purposes that is nobody's, so that none of them looks like the product's."""
 
+_CLOSED = """
+@id("HOUSE-CLOSED") @about("request") @law("HOUSE")
+@explain("The policy folder of this deployment cannot be read, so nothing is decided by it.")
+@mend("Run 'facewarrant policy check' and mend what it names.")
+forbid (principal, action == Action::"generate", resource is Depiction)
+when { true };
+"""
+
 _FOLDERS = {"law": ".toml", "notices": ".txt"}
 _CODE = re.compile(rf"{HOUSE_PREFIX}[A-Z0-9][A-Z0-9-]{{0,39}}", re.ASCII)
 _MAX_WORDS = 400
@@ -111,6 +119,15 @@ def load_house(folder: Path, *, notices: Iterable[str]) -> House:
     law = _read_law(folder, files["law"], shipped.law)
     gate = _read_forbids(files["forbids"], law)
     return House(law=law, gate=gate, notices=shipped.notices | shown, purposes=purposes)
+
+
+def closed_house(*, notices: Iterable[str]) -> House:
+    """Return the house that permits nothing, for a deployment whose policy folder is unreadable.
+
+    Withdrawing, verifying and erasing go on; no request is permitted until the folder is mended.
+    """
+    shipped = shipped_house(notices)
+    return House(law=shipped.law, gate=_build_gate(_CLOSED, where="closed"), notices=shipped.notices)
 
 
 def _is_there(folder: Path) -> bool:

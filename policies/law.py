@@ -216,7 +216,8 @@ def select(
 ) -> tuple[LawRule, ...]:
     """Return the rules that bind these roles in any of these places on that day, sorted by id.
 
-    Whether a rule's `unless` holds is not looked at: the answer is rather too long than too short.
+    Whoever asks for a whole country asks for its subdivisions too, and whether a rule's `unless`
+    holds is not looked at: the answer is rather too long than too short.
     Raises Malformed for a place that is none and LawUnknown for a role or day that is none; no
     place or no role at all is refused too, since it would look like freedom from every rule.
     """
@@ -231,7 +232,9 @@ def select(
     return tuple(
         rule
         for rule in book.rules
-        if not codes.isdisjoint(rule.territories)
+        if any(
+            place in codes or place.partition("-")[0] in territories for place in rule.territories
+        )
         and not set(roles).isdisjoint(rule.binds)
         and rule.applies_on(on)
     )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from policies.audit import AuditLog, LogTampered, verify_entry
-from policies.consent import ConsentBroken
+from policies.consent import FINAL, ConsentBroken
 from policies.consents import ConsentBook, ConsentUnknown
 from policies.errors import BadSignature, Malformed
 from policies.keys import PublicKey
@@ -44,13 +44,31 @@ def consent_today(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday:
     role = entry["role"]
     try:
         state = book.read(book.find(entry["commitment"])).state
-    except (ConsentUnknown, ConsentBroken, Malformed) as error:
+    except ConsentUnknown as error:
+        return _kept_no_longer(book, entry) or ConsentToday(
+            "broken", "fails", f"{role}: {error.message}"
+        )
+    except (ConsentBroken, Malformed) as error:
         return ConsentToday("broken", "fails", f"{role}: {error.message}")
     since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if state.status == "confirmed":
         return ConsentToday("current", "holds", f"{role}: consent given and confirmed {since}")
     words = f"{role}: consent {state.status} {since}; authentic, but no longer consented"
     return ConsentToday("withdrawn" if state.status == "withdrawn" else "ended", "warns", words)
+
+
+def _kept_no_longer(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday | None:
+    """Return how a consent ended whose record was deleted in time; None if the log has no end."""
+    with book.database.transaction() as connection:
+        last = book.log.newest(entry["commitment"], within=connection)
+    if last is None or last["event"] not in FINAL:
+        return None
+    ended = datetime.fromtimestamp(last["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    words = (
+        f"{entry['role']}: consent {last['event']} {ended}, its record is no longer kept; "
+        "authentic, but no longer consented"
+    )
+    return ConsentToday("withdrawn" if last["event"] == "withdrawn" else "ended", "warns", words)
 
 
 def worst_of(found: Sequence[ConsentToday]) -> Consent:
