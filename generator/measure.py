@@ -72,16 +72,11 @@ def measure(
     require_gates(gates)
     templates = {p.record_id: open_template(p.record_id, book, analyser) for p in request.people}
     in_source, in_target = (_look(picture.frame, analyser, gates) for picture in (source, target))
-    from_source, from_target = (
-        _assign(
-            [p for p in request.people if (p.role == "source_identity") == (sight is in_source)],
-            sight.faces,
-            templates,
-            analyser,
-        )
-        for sight in (in_source, in_target)
-    )
-    strangers = _unclaimed(in_target, from_target)
+    sources = [p for p in request.people if p.role == "source_identity"]
+    others = [p for p in request.people if p.role != "source_identity"]
+    from_source = _assign(sources, in_source.faces, templates, analyser)
+    from_target = _assign(others, in_target.faces, templates, analyser)
+    pairs = ((in_source, from_source), (in_target, from_target))
     return Measured(
         source_sha256=source.sha256,
         target_sha256=target.sha256,
@@ -89,16 +84,13 @@ def measure(
         target_faces=in_target.count,
         target_faces_resolved=sum(claim.found.answer == "match" for claim in from_target),
         blurred=_boxes_to_blur(in_target, from_target) if request.bystanders == "blur" else (),
-        unnamed_minor=_shows_minor(in_target, strangers)
-        or _shows_minor(in_source, _unclaimed(in_source, from_source)),
+        unnamed_minor=any(_shows_minor(s, _unclaimed(s, claims)) for s, claims in pairs),
         source_nudity=gates.look_nudity(source.frame),
         target_nudity=gates.look_nudity(target.frame),
         pixels=target.frame.shape[0] * target.frame.shape[1],
         seconds=0,
         people=tuple(
-            _describe(claim, sight, analyser, gates)
-            for sight, claims in ((in_source, from_source), (in_target, from_target))
-            for claim in claims
+            _describe(claim, sight, analyser, gates) for sight, claims in pairs for claim in claims
         ),
         models={**analyser.models, **gates.models, **swapper_models},
         identity_model_sha256=analyser.models[analyser.id_model],

@@ -62,8 +62,7 @@ def swap(
     """
     active = require_active(warrant)
     require_gates(gates)
-    for picture in (source, target):
-        require_picture(picture)
+    source, target = require_picture(source), require_picture(target)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256)
     models = {**analyser.models, **swapper.models}
     require_models({**models, **gates.models}, active)
@@ -76,10 +75,8 @@ def swap(
     require_person(source_face, "source_identity", active, analyser)
     require_person(target_face, "target_body", active, analyser)
     require_not_opted_out((source_face, target_face), gates, analyser)
-    task = SwapTask(
-        active, source=source, target=target, source_face=source_face, target_face=target_face
-    )
-    rendering = swapper.render(task)
+    faces = {"source_face": source_face, "target_face": target_face}
+    rendering = swapper.render(SwapTask(active, source=source, target=target, **faces))
     require_untouched(rendering, target)
     frame = blur_faces(rendering.frame, active.document.blurred)
     require_clear_output(frame, gates)

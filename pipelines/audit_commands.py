@@ -254,15 +254,8 @@ def audit_export(
     Entries, checkpoint, proofs, public keys, the policy's texts and how to check them.
     """
     from pipelines.deployment import open_records
-    from policies import bundle, law, rules
+    from policies import bundle
 
-    here = Path(bundle.__file__).parent
-    policy = bundle.PolicyTexts(
-        gate=(here / "gate.cedar").read_bytes(),
-        schema=(here / "gate.cedarschema").read_bytes(),
-        policy_sha256=rules.POLICY_SHA256,
-        rules_sha256=law.load_rules().sha256,
-    )
     with open_records(read_settings()) as at, _evidence(json=json):
         log = at.archive.log
         head = bundle.write_bundle(
@@ -274,7 +267,7 @@ def audit_export(
                 "warrant": at.desk.key.public,
                 "controller": at.consents.controllers[0],
             },
-            policy=policy,
+            policy=bundle.PolicyTexts(at.desk.house.gate.texts, at.desk.house.parts),
         )
     audit_view.show_export(head, folder, json=json)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeAlias
 
 from generator.measure import measure
@@ -52,13 +53,7 @@ def _run(job: Job, deployment: Deployment, observe: Observer) -> Outcome:
 
 def _make(job: Job, at: Deployment, observe: Observer) -> Released:
     request, desk, analyser = job.request, at.desk, at.analyser
-
-    @contextmanager
-    def step(name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        observe(request.request_id, name, time.perf_counter() - begun)
-
+    step = partial(_step, observe, request.request_id)
     identity = analyser.models[analyser.id_model]
     if row := at.archive.registry.by_request(request.request_id):
         return redeliver(row, request, press=at.press, identity=identity)
@@ -97,3 +92,10 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
         # Also on Ctrl-C: the warrant ends here and its uses are given back.
         desk.abort(warrant, type(error).__name__)
         raise
+
+
+@contextmanager
+def _step(observe: Observer, request_id: str, name: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    observe(request_id, name, time.perf_counter() - begun)

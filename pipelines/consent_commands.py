@@ -117,12 +117,11 @@ def consent_grant(
     """Enrol a person from pictures or a video; sign and confirm.
 
     Options that take a word or code may be given repeatedly. Pictures alone are enough for internal
-    use; a wider audience needs --challenge or --in-person. A person who does not exist is
-    --age-assurance rendered.
+    use; a wider audience needs --challenge or --in-person.
     """
     from pipelines import people_view
     from pipelines.deployment import open_deployment
-    from pipelines.enrol import Enrolment
+    from pipelines.enrol import read_enrolment
     from pipelines.jobs import read_file
     from pipelines.notice import NOTICE
     from pipelines.people import Assurance, Scope, grant
@@ -147,17 +146,14 @@ def consent_grant(
         project=project,
         compensation=compensation,
     )
-    assurance = Assurance(
-        adult=adult, age=age_assurance, evidence=age_evidence, in_person=in_person
-    )
+    assurance = Assurance(adult, age_assurance, age_evidence, in_person)
     if not yes:
         people_view.confirm_twice(NOTICE, scope)
         assurance = replace(assurance, adult=True)
-    enrolment = Enrolment(tuple(read_file(path) for path in media), challenge)
+    enrolment = read_enrolment(media, challenge)
     with open_deployment(read_settings()) as at:
-        scope = replace(
-            scope, addenda=_addenda(us_il_release, cn_separate, us_tx_origin, scope, at.clock())
-        )
+        addenda = _addenda(us_il_release, cn_separate, us_tx_origin, scope, at.clock())
+        scope = replace(scope, addenda=addenda)
         granted = grant(enrolment, scope, assurance, at=at, pid=subject)
         consent = at.consents.read(granted.record_id)
         people_view.show_grant(consent, granted.warnings, at.settings, json=json)

@@ -82,11 +82,11 @@ def load_job(spec: JobSpec, *, folder: Path = Path()) -> Job:
     return Job(request, source, target)
 
 
-def read_file(path: Path) -> bytes:
-    """Read a file up to the media decoder's byte cap plus one; raise FileUnreadable."""
+def read_file(path: Path, *, max_bytes: int = DEFAULT_LIMITS.file_bytes) -> bytes:
+    """Read a file up to a decoder's byte cap plus one; raise FileUnreadable."""
     try:
         with path.open("rb") as file:
-            return file.read(DEFAULT_LIMITS.file_bytes + 1)
+            return file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         # ValueError: a path with a zero byte, which JSON can hold and no file name can.
         why = error.strerror if isinstance(error, OSError) else "this is no path"

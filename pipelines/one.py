@@ -111,13 +111,18 @@ def require_writable(out: Path) -> None:
         ) from error
 
 
-def write_new(out: Path, data: bytes) -> None:
-    """Write a private file that is not there yet, whole; raise StoreUnavailable."""
+def require_new(out: Path) -> None:
+    """Raise StoreUnavailable unless `out` is not there yet and can be written."""
     require_writable(out)
     if out.exists():
         raise StoreUnavailable(
             f"{out} is there already and is not overwritten", mend="choose another name"
         )
+
+
+def write_new(out: Path, data: bytes) -> None:
+    """Write a private file that is not there yet, whole; raise StoreUnavailable."""
+    require_new(out)
     try:
         write_whole(out, data)
     except OSError as error:

@@ -23,7 +23,7 @@ from pipelines.notice import NOTICE_SHA256, NOTICE_VERSION
 from pipelines.receipt_page import render_receipt
 from pipelines.settings import Settings
 from policies.canonical import canonical
-from policies.consent import ConsentState, sign, sign_opt_in
+from policies.consent import ConsentBroken, ConsentState, sign, sign_opt_in
 from policies.consents import Consent
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
@@ -109,8 +109,9 @@ def grant(
 ) -> Granted:
     """Enrol a person and take their consent to `confirmed`; `pid` names somebody known already.
 
-    Raises FaceError or MediaError for unusable pictures, ChallengeRefused for a video, and
-    Malformed for a scope that is none or in which the person does not declare to be an adult.
+    Raises Malformed for a scope that is none or in which the person does not declare to be an
+    adult, KeyFileRefused for somebody unknown, and what `Enrolment.run` and
+    `compare_with_everybody` raise.
     """
     if not assurance.adult:
         raise Malformed(
@@ -122,9 +123,9 @@ def grant(
             f"this deployment knows no purpose {', '.join(map(repr, unknown))}",
             mend="list the purposes: facewarrant policy show",
         )
+    subject = _known_key(at.settings, pid) if pid else SigningKey.generate()
     enrolled = enrolment.run(at)
     warnings = compare_with_everybody(enrolled, pid=pid, at=at)
-    subject = _known_key(at.settings, pid) if pid else SigningKey.generate()
     person = pid or _new_pseudonym()
     unsealed = _write_record(enrolled, scope, assurance, pid=person, subject=subject, at=at)
     record, sealed = _seal(unsealed, enrolled, at)
@@ -248,7 +249,11 @@ def forget_key(settings: Settings, pid: str) -> None:
 
 
 def _lives(at: Records, record_id: str) -> bool:
-    return at.consents.read(record_id).state.status in ("requested", "given", "confirmed")
+    try:
+        return at.consents.read(record_id).state.status in ("requested", "given", "confirmed")
+    except ConsentBroken:
+        # Restored from a backup it may live again, and then only this key withdraws it.
+        return True
 
 
 def _known_key(settings: Settings, pid: str) -> SigningKey:

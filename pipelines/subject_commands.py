@@ -27,7 +27,7 @@ def subject_export(
     out: Annotated[Path, typer.Option(help="The file to write (JSON).")],
     json: Json = False,
 ) -> None:
-    """Write everything kept about a person: consents, events, uses, releases, opt-outs.
+    """Write everything kept about a person: consents, events, releases, log entries.
 
     The right of access (GDPR Art. 15) in one document.
     """
@@ -54,8 +54,11 @@ def subject_erase(
     """
     from pipelines import people_view
     from pipelines.deployment import open_records
+    from pipelines.one import require_new
     from pipelines.subjects import erase_subject
 
+    # Before anything is destroyed: afterwards the receipt has to have a place.
+    require_new(out)
     if not yes:
         typer.confirm(
             f"Erase {pid}? Every consent ends and nothing brings the template back.",

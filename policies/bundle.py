@@ -17,13 +17,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from policies import merkle
 from policies.audit import LogTampered, Snapshot
-from policies.canonical import canonical, parse
+from policies.canonical import canonical, digest, parse
 from policies.checkpoint import (
     Checkpoint,
     WitnessKey,
@@ -47,6 +47,7 @@ FILES = (
     "entries.jsonl",
     "gate.cedar",
     "gate.cedarschema",
+    "house.cedar",
     "keys.json",
     "policy.json",
     "proofs.jsonl",
@@ -67,12 +68,13 @@ class BundleExists(Error):
 
 @dataclass(frozen=True, slots=True)
 class PolicyTexts:
-    """What was decided by: Cedar policy and schema, the digest of the whole, that of the rules."""
+    """What was decided by: the Cedar texts by name, and the parts whose digest decisions name.
 
-    gate: bytes
-    schema: bytes
-    policy_sha256: str
-    rules_sha256: str
+    `texts` has `policy`, `schema` and `house` (`Gate.texts`); `parts` is `House.parts`.
+    """
+
+    texts: Mapping[str, str]
+    parts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class _Keys(Document):
 class _Policy(Document):
     schema_: Literal["facewarrant/log-policy/1"] = Field(alias="schema")
     policy_sha256: Digest
-    rules_sha256: Digest
+    parts: dict[str, Any]
 
 
 class _Path(Document):
@@ -135,33 +137,42 @@ def write_bundle(
     size = len(snapshot.entries)
     if (head.size, head.root) != (size, merkle.root_of(tree, 0, size)):
         raise LogTampered("the log's entries do not lead to its checkpoint")
-    listed = [{"role": r, "kid": k.kid, "public": k.hex} for r, k in sorted(keys.items())]
     files = {
         "README.txt": README.encode(),
         "checkpoint": snapshot.checkpoint.encode(),
         "entries.jsonl": b"".join(entry + b"\n" for entry in snapshot.entries),
-        "gate.cedar": policy.gate,
-        "gate.cedarschema": policy.schema,
-        "keys.json": canonical(
-            {
-                "schema": "facewarrant/log-keys/1",
-                "origin": origin,
-                "log": log.hex,
-                "verifier": verifier_key(origin, log, "checkpoint"),
-                "keys": listed,
-            }
-        ),
-        "policy.json": canonical(
-            {
-                "schema": "facewarrant/log-policy/1",
-                "policy_sha256": policy.policy_sha256,
-                "rules_sha256": policy.rules_sha256,
-            }
-        ),
+        "gate.cedar": policy.texts["policy"].encode(),
+        "gate.cedarschema": policy.texts["schema"].encode(),
+        "house.cedar": policy.texts["house"].encode(),
+        "keys.json": _keys_document(origin, keys),
+        "policy.json": _policy_document(policy),
         "proofs.jsonl": b"".join(_proof_line(tree, index, size) for index in range(size)),
     }
     _write_folder(folder, files | {SUMS: _sums(files)})
     return head
+
+
+def _keys_document(origin: str, keys: Mapping[Role, PublicKey]) -> bytes:
+    log = keys["log"]
+    return canonical(
+        {
+            "schema": "facewarrant/log-keys/1",
+            "origin": origin,
+            "log": log.hex,
+            "verifier": verifier_key(origin, log, "checkpoint"),
+            "keys": [{"role": r, "kid": k.kid, "public": k.hex} for r, k in sorted(keys.items())],
+        }
+    )
+
+
+def _policy_document(policy: PolicyTexts) -> bytes:
+    return canonical(
+        {
+            "schema": "facewarrant/log-policy/1",
+            "policy_sha256": digest(policy.parts),
+            "parts": dict(policy.parts),
+        }
+    )
 
 
 def claimed_log(folder: Path) -> tuple[str, PublicKey]:
@@ -212,6 +223,7 @@ def verify_bundle(
             raise LogTampered(f"the bundle does not extend the kept checkpoint of {seen.size}")
     _verify_proofs(files["proofs.jsonl"], leaves, head)
     policy = _document(_Policy, files["policy.json"], "policy.json")
+    _verify_policy(policy, files)
     return _report(head, lines, policy.policy_sha256, cosignatures(note, witnesses=witnesses))
 
 
@@ -306,6 +318,14 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def _verify_policy(policy: _Policy, files: Mapping[str, bytes]) -> None:
+    """Raise BundleBroken unless texts, parts and the digest that decisions name agree."""
+    names = {"policy": "gate.cedar", "schema": "gate.cedarschema", "house": "house.cedar"}
+    texts = {part: sha256_hex(files[name]) for part, name in names.items()}
+    if policy.parts.get("gate") != digest(texts) or digest(policy.parts) != policy.policy_sha256:
+        raise BundleBroken("policy.json is not about the policy texts of this bundle")
+
+
 README = """\
 FaceWarrant audit bundle
 ========================
@@ -318,7 +338,8 @@ What is in it
   keys.json         the public keys by role, and the log's key as transparency tools take it
   gate.cedar        the policy that decides (Cedar)
   gate.cedarschema  its schema
-  policy.json       digests of the whole policy and of the rules of law
+  house.cedar       what this deployment forbids besides; may be empty
+  policy.json       the parts of the policy, whose digest every decision names
   SHA256SUMS        digests of the files above
 
 How to check it, offline

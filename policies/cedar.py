@@ -92,18 +92,20 @@ class Gate:
     GateInvalid for any that the module refuses.
     """
 
-    __slots__ = ("_names", "_permit", "_policies", "_schema", "clauses", "house", "sha256")
+    __slots__ = ("_names", "_permit", "_policies", "_schema", "clauses", "house", "sha256", "texts")
     clauses: Mapping[str, Clause]
     house: Mapping[str, Clause]
     sha256: str
+    texts: Mapping[str, str]
+    """The Cedar texts it was made of: `policy`, `schema`, and `house`, which may be empty."""
 
     def __init__(self, policy: str, schema: str, *, house: str = "") -> None:
         _parse(policy, schema)
         self._permit, clauses = _read_statements(policy)
         self.clauses = MappingProxyType(clauses)
         self.house = MappingProxyType(_read_forbids(house, schema))
-        texts = {"policy": policy, "schema": schema, "house": house}
-        self.sha256 = digest({name: sha256_hex(text.encode()) for name, text in texts.items()})
+        self.texts = MappingProxyType({"policy": policy, "schema": schema, "house": house})
+        self.sha256 = digest({name: sha256_hex(text.encode()) for name, text in self.texts.items()})
         whole = f"{policy}\n{house}"
         self._policies, self._schema = _parse(whole, schema)
         self._names = {

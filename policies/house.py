@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
 from policies.canonical import digest
 from policies.cedar import Gate, open_gate
@@ -50,18 +50,21 @@ class House:
         object.__setattr__(self, "purposes", MappingProxyType(dict(self.purposes)))
         object.__setattr__(self, "notices", frozenset(self.notices))
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a decision of this house is made by, as JSON: digests, purposes and notices."""
+        return {
+            "policy": POLICY_SHA256,
+            "law": self.law.sha256,
+            "gate": self.gate.sha256,
+            "purposes": dict(self.purposes),
+            "notices": sorted(self.notices),
+        }
+
     @cached_property
     def sha256(self) -> str:
-        """Digest of everything a decision of this house is made by."""
-        return digest(
-            {
-                "policy": POLICY_SHA256,
-                "law": self.law.sha256,
-                "gate": self.gate.sha256,
-                "purposes": dict(self.purposes),
-                "notices": sorted(self.notices),
-            }
-        )
+        """Digest of the parts: what every decision and warrant of this house names."""
+        return digest(self.parts)
 
     def knows(self, purpose: str) -> bool:
         """Return whether a purpose is one of the product's or of this house."""

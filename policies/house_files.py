@@ -127,7 +127,8 @@ def closed_house(*, notices: Iterable[str]) -> House:
     Withdrawing, verifying and erasing go on; no request is permitted until the folder is mended.
     """
     shipped = shipped_house(notices)
-    return House(law=shipped.law, gate=_build_gate(_CLOSED, where="closed"), notices=shipped.notices)
+    gate = _build_gate(_CLOSED, where="closed")
+    return House(law=shipped.law, gate=gate, notices=shipped.notices)
 
 
 def _is_there(folder: Path) -> bool:

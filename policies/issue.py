@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -45,16 +46,6 @@ def sign_warrant(
     `heads`: record id -> hash of the consent's newest step. The warrant runs from the moment of the
     decision for `WARRANT_SECONDS`.
     """
-    boxes = {(m.record_id, m.role): m.box for m in measured.people}
-    people = [
-        {
-            "record_id": person.record_id,
-            "role": person.role,
-            "box": boxes[person.record_id, person.role],
-            "consent_head": heads[person.record_id],
-        }
-        for person in request.people
-    ]
     body = {
         "schema": "facewarrant/warrant/1",
         "warrant_id": warrant_id,
@@ -67,7 +58,7 @@ def sign_warrant(
         "log_size": place.size,
         "source_sha256": request.source_sha256,
         "target_sha256": request.target_sha256,
-        "people": people,
+        "people": _name_people(request, measured, heads),
         "blurred": [list(box) for box in measured.blurred],
         "models": dict(measured.models),
         "policy_sha256": decision.policy_sha256,
@@ -76,6 +67,21 @@ def sign_warrant(
         "kid": key.public.kid,
     }
     return read_warrant(canonical(body | {"sig": key.sign("warrant", body)}))
+
+
+def _name_people(
+    request: Request, measured: Measured, heads: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    boxes = {(m.record_id, m.role): m.box for m in measured.people}
+    return [
+        {
+            "record_id": person.record_id,
+            "role": person.role,
+            "box": boxes[person.record_id, person.role],
+            "consent_head": heads[person.record_id],
+        }
+        for person in request.people
+    ]
 
 
 def keep_warrant(warrant: Warrant, *, within: sa.Connection) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import generator.age
+import generator.nudity
+import pipelines.deployment
 from pipelines.cli import main
 from pipelines.demo import RENDERED, Demo, run_demo
-from pipelines.deployment import create, open_deployment, open_records
+from pipelines.deployment import Deployment, create, open_deployment, open_records
 from pipelines.enrol import Enrolment
 from pipelines.one import run_one, spec_of
 from pipelines.people import Scope, grant
@@ -40,6 +44,11 @@ class Home:
     @property
     def released(self) -> Path:
         return self.path / "released.webp"
+
+    def pid(self, record_id: str) -> str:
+        """The pseudonym of a consent's person."""
+        with open_records(self.settings) as at:
+            return at.consents.read(record_id).record.subject.pid
 
     def log_size(self) -> int:
         with open_records(self.settings) as at:
@@ -70,6 +79,20 @@ class Ended:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nets_read_once() -> Iterator[None]:
+    """Every deployment opens its own nets; for all of these tests their files are read once."""
+    openers = (
+        (pipelines.deployment, "open_analyser"),
+        (generator.age, "open_age_gate"),
+        (generator.nudity, "open_nudity_gate"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in openers:
+            patch.setattr(module, name, functools.cache(getattr(module, name)))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +166,26 @@ def home(_enrolled: Home, tmp_path: Path) -> Home:
 def released_home(_after_release: Home, tmp_path: Path) -> Home:
     """The same with one release in it."""
     return _copy(_after_release, tmp_path)
+
+
+@pytest.fixture
+def at(home: Home) -> Iterator[Deployment]:
+    """The deployment of `home`, opened."""
+    with open_deployment(home.settings) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
+def _empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("empty") / "home"
+    create(Settings(home=home, threads=1))
+    return home
+
+
+@pytest.fixture
+def empty_home(_empty: Path, tmp_path: Path) -> Path:
+    """A home of this test's own in which nobody is enrolled; FACEWARRANT_HOME names it."""
+    return Path(shutil.copytree(_empty, tmp_path / "home"))
 
 
 def _copy(home: Home, folder: Path) -> Home:

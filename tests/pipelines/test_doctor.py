@@ -13,9 +13,10 @@ import pytest
 import generator.weights
 from generator.errors import WeightRefused
 from pipelines import doctor
-from pipelines.deployment import create
+from pipelines.deployment import create, open_records
 from pipelines.doctor import Finding, examine
 from pipelines.settings import read_settings
+from policies.law import LawBook
 from policies.tables import ENTRY
 
 
@@ -58,12 +59,69 @@ def test_without_a_home_everything_else_is_still_checked(tmp_path: Path) -> None
 
 
 def test_a_home_that_is_whole_holds(home: Any, quick: Callable[..., list[Finding]]) -> None:
-    found = quick("_home")
-    assert [f.state for f in found] == ["holds"] * 4
+    found = quick("_home", dpia_ref="DPIA 2026-3")
+    assert [f.state for f in found] == ["holds"] * 6
     assert "keys private" in found[0].words
     assert "4 entries lead to its root" in found[1].words, "two consents, given and confirmed"
     assert "2 of 2 consents verified" in found[2].words
-    assert "good for" in found[3].words
+    assert "0 purposes and forbids of the house" in found[3].words
+    assert found[4].words == "0 people asked never to be swapped; the list can be read"
+    assert "good for" in found[5].words
+
+
+def test_without_an_impact_assessment_it_warns(
+    home: Any, quick: Callable[..., list[Finding]]
+) -> None:
+    [warning] = [f for f in quick("_home") if f.state == "warns"]
+    assert "GDPR Art. 35" in warning.words
+    assert "FACEWARRANT_DPIA_REF" in warning.mend
+
+
+def test_rules_of_law_that_nobody_looked_at_for_long_warn(
+    home: Any, quick: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LawBook, "stale", lambda _self, *, on: ("GDPR-9", "EU-AIA-50"))
+    [warning] = [f for f in quick("_home", dpia_ref="x") if f.state == "warns"]
+    assert warning.words.startswith("2 rules of law")
+    assert "facewarrant law check" in warning.mend
+
+
+def test_the_purposes_of_the_house_are_counted_and_a_broken_policy_fails(
+    home: Any, quick: Callable[..., list[Finding]]
+) -> None:
+    (home.path / "policy").mkdir()
+    policy = home.path / "policy" / "purposes.toml"
+    policy.write_text(PURPOSES)
+    assert "1 purposes and forbids of the house" in about("of the house", quick("_home")).words
+    policy.write_text("[[[")
+    failed = quick("_home")[-1]
+    assert (failed.state, bool(failed.mend)) == ("fails", True)
+
+
+def test_a_list_of_opt_outs_that_cannot_be_read_fails(
+    home: Any, quick: Callable[..., list[Finding]]
+) -> None:
+    with open_records(home.settings) as at:
+        entry = at.optouts.add(b"vector", model_sha256="0" * 64, pid="ps_" + "a" * 26)
+    assert about("1 people asked never", quick("_home")).state == "holds"
+    connection = sqlite3.connect(home.path / "facewarrant.db")
+    connection.execute("delete from opt_out where entry_id = ?", (entry,))
+    connection.commit()
+    connection.close()
+    failed = quick("_home")[-1]
+    assert failed.state == "fails"
+    assert "OPT-OUTS-UNREADABLE" in failed.words
+
+
+@pytest.mark.parametrize("damage", ["missing", "exposed"])
+def test_a_key_encryption_key_that_is_not_as_it_must_be_fails(
+    home: Any, quick: Callable[..., list[Finding]], damage: str
+) -> None:
+    path = home.path / "people-keys" / "kek.json"
+    path.unlink() if damage == "missing" else path.chmod(0o644)
+    failed = quick("_home")[-1]
+    assert failed.state == "fails"
+    assert ("KEY-UNAVAILABLE" if damage == "missing" else "KEY-EXPOSED") in failed.words
 
 
 def test_an_exposed_key_fails(home: Any, quick: Callable[..., list[Finding]]) -> None:

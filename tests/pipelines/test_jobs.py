@@ -46,6 +46,8 @@ def test_a_job_is_read() -> None:
     read = spec()
     assert (read.request_id, read.territories, read.categories) == ("r-1", ("DE",), ())
     assert read.people[1].role == "target_body"
+    assert read.bystanders == "refuse", "nobody is let pass unasked"
+    assert spec(purpose="house:word").purpose == "house:word", "policy knows it or denies it"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,8 @@ def test_a_job_is_read() -> None:
         ({"request_id": 7}, "request_id"),
         ({"operator": ""}, "operator"),
         ({"source": None}, "source"),
-        ({"purpose": "fun"}, "purpose"),
+        ({"purpose": "No word"}, "purpose"),
+        ({"bystanders": "allow"}, "bystanders"),
         ({"audience": "everyone"}, "audience"),
         ({"territories": []}, "territories"),
         ({"territories": ["Germany"]}, "territories.0"),

@@ -14,8 +14,17 @@ def test_these_are_all_settings_and_none_switches_a_gate_off() -> None:
         "home",
         "organisation",
         "contact",
+        "address",
+        "organisation_type",
+        "authority",
+        "withdrawal_url",
+        "dpia_ref",
         "log_origin",
         "database_url",
+        "key_passphrase",
+        "pkcs11_library",
+        "pkcs11_token",
+        "pkcs11_pin",
         "threads",
         "swapper",
         "insightface_pack",
@@ -44,6 +53,17 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert (settings.threads, settings.pack_match) == (5, 0.9)
 
 
+def test_no_secret_is_shown_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEWARRANT_KEY_PASSPHRASE", "correct horse battery")
+    monkeypatch.setenv("FACEWARRANT_PKCS11_PIN", "998877")
+    settings = read_settings()
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "horse" not in shown
+        assert "998877" not in shown
+    assert settings.pkcs11_pin is not None
+    assert settings.pkcs11_pin.get_secret_value() == "998877"
+
+
 def test_overrides_come_before_variables_and_none_is_no_override(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -58,6 +78,11 @@ def test_overrides_come_before_variables_and_none_is_no_override(
         ("HOME", "~nobody-has-this-name/x"),
         ("ORGANISATION", "x" * 65),
         ("CONTACT", "x" * 201),
+        ("ADDRESS", "x" * 201),
+        ("ORGANISATION_TYPE", "club"),
+        ("AUTHORITY", "x" * 201),
+        ("WITHDRAWAL_URL", "x" * 201),
+        ("DPIA_REF", "x" * 201),
         ("LOG_ORIGIN", "has a space"),
         ("LOG_ORIGIN", "line\nbreak"),
         ("THREADS", "many"),
@@ -96,11 +121,12 @@ def test_an_override_that_is_no_setting_is_refused() -> None:
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("HOME", "INSIGHTFACE_PACK", "THREADS"):
+    for name in ("HOME", "INSIGHTFACE_PACK", "THREADS", "KEY_PASSPHRASE", "PKCS11_LIBRARY"):
         monkeypatch.setenv(f"FACEWARRANT_{name}", "")
     settings = read_settings()
     assert settings.home == tmp_path / ".facewarrant", "never the current folder itself"
     assert settings.insightface_pack is None
+    assert settings.key_passphrase is settings.pkcs11_library is None
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from pipelines.demo import DemoFailed
 from pipelines.jobs import FileUnreadable
 from pipelines.keyfiles import KeyFileRefused
 from pipelines.outcome import Outcome
-from pipelines.people import Scope
 from policies.audit import ClockRollback, LogTampered
 from policies.decide import Refused, decide
 from policies.errors import Error, Malformed, StoreUnavailable
@@ -231,20 +228,6 @@ def test_a_verdict_shows_what_to_do_and_why(
     assert told.startswith("long" * 30 + f".webp: {outcome}\n")
     assert ACTIONS[outcome] in told
     assert "not_available: no calibrated detector" in told
-
-
-def test_confirming_asks_twice_and_shows_the_scope(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\ny\n"))
-    scope = Scope(("bystander",), ("research",), ("DE", "FR"))
-    assert terminal.confirm_twice("A notice.", scope) == replace(scope, adult=True)
-    told = capsys.readouterr()
-    assert told.out.strip() == ""
-    for words in ("A notice.", "bystander", "research", "DE, FR", "internal", "365 days"):
-        assert words in told.err
-    assert told.err.count("[y/N]") == 3
-    assert "18 or older?" in told.err
 
 
 def test_json_printers_are_silent(capsys: pytest.CaptureFixture[str]) -> None:

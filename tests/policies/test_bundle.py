@@ -23,7 +23,7 @@ from policies.bundle import (
     verify_bundle,
     write_bundle,
 )
-from policies.canonical import canonical, parse
+from policies.canonical import canonical, digest, parse
 from policies.checkpoint import (
     Checkpoint,
     TooFewWitnesses,
@@ -41,7 +41,9 @@ ORIGIN = "log.test/facewarrant"
 KEY = SigningKey.from_seed(b"l" * 32)
 WARRANT = SigningKey.from_seed(b"w" * 32)
 NOW = 1_795_219_200
-POLICY = PolicyTexts(b"permit", b"schema", "a" * 64, "b" * 64)
+TEXTS = {"policy": "permit", "schema": "schema", "house": "forbid"}
+GATE = digest({name: sha256_hex(text.encode()) for name, text in TEXTS.items()})
+POLICY = PolicyTexts(TEXTS, {"gate": GATE, "law": "b" * 64})
 
 
 def make_log(entries: int = 7) -> AuditLog:
@@ -49,7 +51,8 @@ def make_log(entries: int = 7) -> AuditLog:
     log = AuditLog(Database("sqlite://"), origin=ORIGIN, key=KEY, clock=lambda: next(ticks))
     for number in range(entries):
         if number % 3:
-            log.append("decision", {"policy": ("a" if number % 3 == 1 else "c") * 64})
+            policy = digest(POLICY.parts) if number % 3 == 1 else "c" * 64
+            log.append("decision", {"policy": policy})
         else:
             log.append("abort", {"warrant": f"w{number}"})
     return log
@@ -229,6 +232,10 @@ SEALED: dict[str, tuple[Callable[[Path], None], type[Error]]] = {
     "other origin": (
         edit("keys.json", lambda d: d.replace(b'"log.test', b'"lag.test')), BundleBroken),
     "keys of no form": (edit("keys.json", lambda _: b"{}"), BundleBroken),
+    "another policy's text": (edit("house.cedar", lambda _: b"permit"), BundleBroken),
+    "another part of the policy": (
+        edit("policy.json", lambda data: data.replace(b"b" * 64, b"d" * 64)), BundleBroken,
+    ),
     "policy of no form": (edit("policy.json", lambda _: b"[]"), BundleBroken),
 }  # fmt: skip
 

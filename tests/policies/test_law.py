@@ -187,9 +187,11 @@ def test_a_member_state_is_reached_by_the_unions_rules() -> None:
     assert not any(name.startswith(("EU", "GDPR")) for name in ids(["CH", "GB"], list(ROLES)))
 
 
-def test_a_states_rule_reaches_neither_the_union_nor_another_state() -> None:
+def test_a_states_rule_reaches_its_whole_country_and_no_other_state() -> None:
+    """Whoever asks for the whole country asks for the state too."""
     assert "US-IL-BIPA-15" in ids(["US-IL"], ["controller"])
-    for place in ("US", "US-CA", "US-TX"):
+    assert "US-IL-BIPA-15" in ids(["US"], ["controller"])
+    for place in ("US-CA", "US-TX", "PR"):
         assert "US-IL-BIPA-15" not in ids([place], ["controller"])
     assert "US-TIDA" in ids(["US-IL"], ["platform"])
     assert "US-TIDA" in ids(["PR"], ["platform"])
