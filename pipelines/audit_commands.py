@@ -16,6 +16,7 @@ import typer
 
 from pipelines import audit_view, terminal
 from pipelines.audit_files import kept_sizes, read_public_key, read_text, read_witness, seen_by
+from pipelines.bundle_commands import audit_bundle
 from pipelines.console import EXIT_EVIDENCE
 from pipelines.options import Json, one_of
 from pipelines.settings import read_settings
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 audit_app = typer.Typer(
     help="Check the audit log, prove entries, keep and witness checkpoints.", no_args_is_help=True
 )
+
+audit_app.command("bundle")(audit_bundle)
 
 _NOT_HOLDING = (
     *("BAD-SIGNATURE", "LOG-TAMPERED", "PROOF-INVALID", "BUNDLE-BROKEN"),

@@ -25,6 +25,7 @@ from pipelines.optout_commands import optout_app
 from pipelines.retention_commands import retention_app
 from pipelines.settings import read_settings
 from pipelines.subject_commands import subject_app
+from pipelines.trust_commands import trust_app
 from policies.errors import Error
 from policies.terms import Audience, Category, PersonRole
 
@@ -48,6 +49,7 @@ for _name, _commands in (
     ("policy", policy_app),
     ("retention", retention_app),
     ("subject", subject_app),
+    ("trust", trust_app),
 ):
     app.add_typer(_commands, name=_name)
 
@@ -127,17 +129,34 @@ def run(
 def verify(
     file: Annotated[Path, typer.Argument(help="A picture file.")],
     anchors: Annotated[
-        list[Path] | None, typer.Option(help="Root certificates to trust instead of the home's.")
+        list[Path] | None,
+        typer.Option(help="Root certificates to trust instead of the home's roots and lists."),
+    ] = None,
+    second_engine: Annotated[
+        bool, typer.Option("--second-engine", help="Ask an independent engine too.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page for people here (HTML).")
     ] = None,
     json: Json = False,
 ) -> None:
     """Say what holds about a picture, with evidence."""
+    from pipelines.report_document import describe
+    from pipelines.report_page import write_report
     from pipelines.verifiers import open_verifier
 
-    with open_verifier(read_settings(), anchors or []) as verifier:
-        report = verifier.verify(_read(file))
-    terminal.show_report(file, report, json=json)
-    raise typer.Exit(terminal.exit_code_of_report(report))
+    with open_verifier(read_settings(), anchors or [], second_engine=second_engine) as verifier:
+        data = _read(file)
+        examined = verifier.examine(data)
+        document = describe(str(file), data, examined, verifier=verifier)
+    if report is not None:
+        write_report(document, report)
+    if json:
+        terminal.show_document(document)
+        raise typer.Exit(terminal.exit_code_of_examination(examined))
+    found = examined.result()
+    terminal.show_report(file, found, json=False)
+    raise typer.Exit(terminal.exit_code_of_report(found))
 
 
 @app.command()

@@ -36,11 +36,13 @@ from policies.optout import OptOutBook
 from policies.retention import require_clocks
 from policies.warrants import WarrantDesk
 from provenance.chains import TrustAnchors, load_anchors
-from provenance.pki import make_development_chain, save_chain
+from provenance.errors import CertificateRefused
+from provenance.pki import load_authority, make_development_chain, save_chain
 from provenance.registry import Registry
 from provenance.release import Press
 from provenance.signers import LocalSigner
 from provenance.store import FolderStore
+from provenance.timestamps import PatientStamper, RemoteAuthority, TimeStamper
 from provenance.verify import Archive, Verifier
 from provenance.watermark import DEFAULT_WATERMARK, Watermark, open_watermark
 
@@ -191,6 +193,7 @@ def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deplo
             desk=records.desk,
             watermark=records.watermark,
             signer=_open_signer(settings.home, records.desk.key.public, clock),
+            stamper=_open_stamper(settings, records.anchors, clock),
             anchors=records.anchors,
             registry=records.archive.registry,
             store=records.archive.store,
@@ -215,7 +218,7 @@ def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
         )
     signing = {name: read_signing_key(home / "keys" / f"{name}.pem") for name in SIGNING_KEYS}
     secret = {name: read_secret(home / "keys" / f"{name}.key", size=32) for name in SYMMETRIC_KEYS}
-    anchors = load_anchors([home / "pki" / "root.pem"])
+    anchors = _load_anchors(home / "pki")
     watermark = open_watermark(DEFAULT_WATERMARK, key=secret["watermark"])
     database = _open_database(settings)
     log = AuditLog(database, origin=settings.log_origin, key=signing["log"], clock=clock)
@@ -268,6 +271,32 @@ def _open_signer(home: Path, issuer: PublicKey, clock: Clock) -> LocalSigner:
         issuer=issuer,
         clock=lambda: datetime.fromtimestamp(clock(), UTC),
     )
+
+
+def _open_stamper(settings: Settings, anchors: TrustAnchors, clock: Clock) -> TimeStamper:
+    """Return who stamps the time: the authorities the settings name, else the local one."""
+
+    def at() -> datetime:
+        return datetime.fromtimestamp(clock(), UTC)
+
+    pki = settings.home / "pki"
+    authorities: list[TimeStamper] = [
+        RemoteAuthority(url, time.monotonic) for url in settings.tsa_url.split()
+    ]
+    if not authorities:
+        if not (pki / "tsa.pem").exists():
+            raise CertificateRefused(
+                "there is no time-stamping authority: neither a local one nor an address",
+                mend="set FACEWARRANT_TSA_URL, or run 'facewarrant certificates renew'",
+            )
+        authorities = [load_authority(pki, clock=at)]
+    return PatientStamper(authorities, anchors.time_stamping, at, time.monotonic, time.sleep)
+
+
+def _load_anchors(pki: Path) -> TrustAnchors:
+    """Return the roots of signers, and of time stamps: a file of their own, else the same."""
+    root, stamps = pki / "root.pem", pki / "tsa-root.pem"
+    return load_anchors([root], time_stamping=[stamps if stamps.exists() else root])
 
 
 def _open_database(settings: Settings) -> Database:

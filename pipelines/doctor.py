@@ -33,7 +33,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Run every check; never raises."""
-    checks = (_libraries, _models, _choices, _accelerator, _disk, _home)
+    checks = (_libraries, _models, _choices, _accelerator, _disk, _home, _certificates)
     return [finding for check in checks for finding in _guard(check, settings)]
 
 
@@ -110,10 +110,8 @@ def _home(settings: Settings) -> Iterator[Finding]:
     if not (settings.home / "keys").is_dir():
         yield Finding("warns", f"{settings.home} is not set up yet", "run 'facewarrant init'")
         return
-    from datetime import UTC, datetime
 
     from pipelines.deployment import is_exposed, open_deployment, require_finished
-    from provenance.chains import EXPIRY_WARNING_DAYS, load_chain, remaining_days
 
     if is_exposed(settings.home):
         words = f"{settings.home} can be opened by others"
@@ -125,12 +123,32 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("holds", f"log {head.origin}: {head.size} entries lead to its root")
         yield from _consents(at)
         yield from _policy(at)
-    chain = load_chain(settings.home / "pki" / "chain.pem")
-    days = remaining_days(chain, now=datetime.now(UTC))
-    if days < EXPIRY_WARNING_DAYS:
-        yield Finding("warns", f"the signing certificate ends in {days} days", "renew it")
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    if not (settings.home / "keys").is_dir():
+        return
+    from datetime import UTC, datetime
+
+    from provenance.chains import EXPIRY_WARNING_DAYS, load_chain, remaining_days
+
+    names = {"chain.pem": "signing certificate"}
+    if settings.tsa_url:
+        yield Finding("holds", f"time stamps by {settings.tsa_url}")
     else:
-        yield Finding("holds", f"the signing certificate is good for {days} days")
+        names["tsa.pem"] = "certificate of the local time-stamping authority"
+        yield Finding(
+            "warns",
+            "time stamps are this machine's own word, for development only",
+            "set FACEWARRANT_TSA_URL to an RFC 3161 authority",
+        )
+    for file, name in names.items():
+        days = remaining_days(load_chain(settings.home / "pki" / file), now=datetime.now(UTC))
+        if days < EXPIRY_WARNING_DAYS:
+            mend = "renew it: facewarrant certificates renew"
+            yield Finding("warns", f"the {name} ends in {days} days", mend)
+        else:
+            yield Finding("holds", f"the {name} is good for {days} days")
 
 
 def _policy(at: Records) -> Iterator[Finding]:

@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     )
     pkcs11_token: str = Field(default="facewarrant", description="Label of that token.")
     pkcs11_pin: SecretStr | None = Field(default=None, description="User PIN of that token.")
+    tsa_url: str = Field(
+        default="",
+        max_length=1000,
+        description="Addresses of RFC 3161 time-stamping authorities, asked in turn, with blanks "
+        "between; empty means the local one that 'facewarrant init' made, for development.",
+    )
     threads: int = Field(
         default=2, ge=1, le=64, description="CPU threads for the face models of one process."
     )

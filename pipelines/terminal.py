@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from pipelines.demo import Demo
     from pipelines.doctor import Finding
     from pipelines.outcome import Outcome
+    from pipelines.report_document import EvidenceDocument
     from pipelines.settings import Settings
     from policies.rule import Finding as Reason
     from provenance.evidence import Evidence, Report
+    from provenance.verify import Examination
 
 _STYLE = {
     "holds": "green",
@@ -77,6 +79,13 @@ def exit_code_of(outcome: Outcome) -> int:
 def exit_code_of_report(report: Report) -> int:
     """Return the exit code of a verification that held."""
     return 0 if report.consent in ("current", "unchecked") else EXIT_ENDED
+
+
+def exit_code_of_examination(examined: Examination) -> int:
+    """Return the exit code of a verification, whether it held or not."""
+    if isinstance(examined.outcome, Error):
+        return exit_code_for(examined.outcome)
+    return exit_code_of_report(examined.outcome)
 
 
 def show_error(error: Error, *, json: bool) -> None:
@@ -210,10 +219,17 @@ def show_demo(demo: Demo, *, json: bool) -> None:
     OUT.print(f"Page: [bold]{plain(demo.page)}[/]", soft_wrap=True)
 
 
+def show_document(document: EvidenceDocument) -> None:
+    """Print the JSON document of a verification."""
+    print_json(document.as_json())
+
+
 def _evidence_table(evidence: Sequence[Evidence]) -> Table:
     table = make_table()
     for line in evidence:
         table.add_row(f"[{_STYLE[line.state]}]{line.state}[/]", line.subject, plain(line.words))
+    if evidence:
+        table.columns[2].overflow = "fold"  # a digest is shown whole
     return table
 
 

@@ -9,18 +9,25 @@ from pathlib import Path
 from pipelines.deployment import open_records
 from pipelines.settings import Settings
 from provenance.chains import TrustAnchors, load_anchors
+from provenance.second_engine import open_second_engine
+from provenance.trust import NO_LISTS, TRUST_FOLDER, TrustFolder
 from provenance.verify import Verifier
 
 
 @contextmanager
-def open_verifier(settings: Settings, anchors: Sequence[Path]) -> Iterator[Verifier]:
-    """Yield a verifier; `anchors` replace the home's own root.
+def open_verifier(
+    settings: Settings, anchors: Sequence[Path], *, second_engine: bool = False
+) -> Iterator[Verifier]:
+    """Yield a verifier; `anchors` replace the home's own root and its trust lists.
 
-    Raises CertificateRefused for a bad anchor and KeyFileRefused for an exposed key.
+    Raises CertificateRefused for a bad anchor or trust list, KeyFileRefused for an exposed key and
+    EngineMissing where a second engine is asked for and not installed.
     """
     given = load_anchors(anchors) if anchors else None
+    lists = NO_LISTS if given else TrustFolder(settings.home / TRUST_FOLDER).load()
+    second = open_second_engine() if second_engine else None
     if not (settings.home / "keys").is_dir():
-        yield Verifier(given or TrustAnchors(()))
+        yield Verifier(given or TrustAnchors(()), lists=lists, second=second)
         return
     with open_records(settings) as at:
-        yield Verifier(given or at.anchors, at.watermark, at.archive)
+        yield Verifier(given or at.anchors, at.watermark, at.archive, lists, second)

@@ -148,7 +148,7 @@ def write_bundle(
         "policy.json": _policy_document(policy),
         "proofs.jsonl": b"".join(_proof_line(tree, index, size) for index in range(size)),
     }
-    _write_folder(folder, files | {SUMS: _sums(files)})
+    write_folder(folder, files | {SUMS: list_sums(files)})
     return head
 
 
@@ -272,11 +272,16 @@ def _document(model: type[_T], data: bytes, name: str) -> _T:
         raise BundleBroken(f"{name} is not of the form of a bundle") from error
 
 
-def _sums(files: Mapping[str, bytes]) -> bytes:
+def list_sums(files: Mapping[str, bytes]) -> bytes:
+    """Return the text of a SHA256SUMS file for these names and contents."""
     return "".join(f"{sha256_hex(data)}  {name}\n" for name, data in sorted(files.items())).encode()
 
 
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a new or empty folder, which is there whole or not at all.
+
+    Raises BundleExists and StoreUnavailable.
+    """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BundleExists(
@@ -313,7 +318,7 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
         sums = (folder / SUMS).read_bytes()
     except OSError as error:
         raise BundleBroken(f"cannot read the bundle {folder}: {error.strerror}") from error
-    if sums != _sums(files):
+    if sums != list_sums(files):
         raise BundleBroken("a file of the bundle was changed: SHA256SUMS says otherwise")
     return files
 

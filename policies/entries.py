@@ -38,7 +38,7 @@ FIELDS: Mapping[EntryKind, frozenset[str]] = MappingProxyType(
             {"request", "decision", "allow", "reasons", "facts", "policy", "subjects", "notes"}
         ),
         "warrant": frozenset({"warrant", "decision"}),
-        "release": frozenset({"warrant", "manifest", "output"}),
+        "release": frozenset({"warrant", "manifest", "output", "time_stamp"}),
         "abort": frozenset({"warrant", "reason"}),
         "erasure": frozenset({"receipt", "subject"}),
         "key_event": frozenset({"event", "role", "kid"}),

@@ -39,6 +39,8 @@ GUARDS = (
         frozen=("warrant_id", "request_id", "document", "expires_at"),
     ),
     Guard("release", (("mark_id",), ("request_id",), ("warrant_id",), ("manifest_id",))),
+    Guard("decision", (("decision_id",),)),
+    Guard("release_frame", (("mark_id", "second"),)),
     Guard("release_person", (("record_id", "mark_id"),)),
 )
 

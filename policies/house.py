@@ -37,13 +37,15 @@ class House:
 
     `purposes`: own purposes, `house:word` -> what it means, as people read it. `notices`: SHA-256
     of every privacy notice this deployment has published. `gate` holds the product's policy and the
-    house's own forbids.
+    house's own forbids. `unstamped`: why it may release without a time stamp when no authority
+    answers; empty, as in the product, for never.
     """
 
     law: LawBook
     gate: Gate
     notices: frozenset[str]
     purposes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    unstamped: str = ""
 
     def __post_init__(self) -> None:
         # A house that could change under its digest would be another policy of the same name.
@@ -53,13 +55,14 @@ class House:
     @property
     def parts(self) -> dict[str, Any]:
         """What a decision of this house is made by, as JSON: digests, purposes and notices."""
-        return {
+        parts = {
             "policy": POLICY_SHA256,
             "law": self.law.sha256,
             "gate": self.gate.sha256,
             "purposes": dict(self.purposes),
             "notices": sorted(self.notices),
         }
+        return parts | ({"unstamped": self.unstamped} if self.unstamped else {})
 
     @cached_property
     def sha256(self) -> str:

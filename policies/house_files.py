@@ -1,10 +1,10 @@
 """A deployment's own policy folder: purposes, forbids, rules of law and privacy notices, in files.
 
-`purposes.toml`, `*.cedar`, `law/*.toml` and `notices/*.txt` are read; a folder that is not there is
-the shipped house. Refused: every other name in the folder, since a misspelt file would be ignored
-silently; symbolic links and files that others could replace; a purpose that looks like one of the
-product's; a forbid that cites no rule; a rule that calls itself the product's floor. One wrong file
-refuses the whole folder: a house with a forbid missing would permit more.
+`purposes.toml`, `release.toml`, `*.cedar`, `law/*.toml` and `notices/*.txt` are read; a folder that
+is not there is the shipped house. Refused: every other name in the folder, since a misspelt file
+would be ignored silently; symbolic links and files that others could replace; a purpose that looks
+like one of the product's; a forbid that cites no rule; a rule that calls itself the product's
+floor. One wrong file refuses the whole folder: a house with a forbid missing would permit more.
 """
 
 from __future__ import annotations
@@ -103,6 +103,12 @@ class _PurposeFile(Document):
     purpose: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_FILES)]
 
 
+class _ReleaseFile(Document):
+    """release.toml: why this house may release without a time stamp, when it cannot have one."""
+
+    unstamped: Annotated[str, Field(max_length=_MAX_WORDS), AfterValidator(_one_line)]
+
+
 def load_house(folder: Path, *, notices: Iterable[str]) -> House:
     """Return the house of a policy folder; where there is no such folder, the shipped one.
 
@@ -118,7 +124,13 @@ def load_house(folder: Path, *, notices: Iterable[str]) -> House:
     shown = set(map(_read_notice, files["notices"]))
     law = _read_law(folder, files["law"], shipped.law)
     gate = _read_forbids(files["forbids"], law)
-    return House(law=law, gate=gate, notices=shipped.notices | shown, purposes=purposes)
+    return House(
+        law=law,
+        gate=gate,
+        notices=shipped.notices | shown,
+        purposes=purposes,
+        unstamped=_read_release(files["release"]),
+    )
 
 
 def closed_house(*, notices: Iterable[str]) -> House:
@@ -144,12 +156,13 @@ def _is_there(folder: Path) -> bool:
 
 def _sort_files(folder: Path) -> Mapping[str, Sequence[Path]]:
     """Return the paths of a policy folder by what they hold, each list in the order of names."""
-    found: dict[str, list[Path]] = {kind: [] for kind in ("purposes", "forbids", *_FOLDERS)}
+    kinds = ("purposes", "release", "forbids", *_FOLDERS)
+    found: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for path in _list(folder):
         if path.name in _FOLDERS:
             found[path.name] = _list(path)
-        elif path.name == "purposes.toml":
-            found["purposes"].append(path)
+        elif path.name in ("purposes.toml", "release.toml"):
+            found[path.stem].append(path)
         elif path.suffix == ".cedar":
             found["forbids"].append(path)
         else:
@@ -164,7 +177,8 @@ def _sort_files(folder: Path) -> Mapping[str, Sequence[Path]]:
 def _unknown(path: Path) -> HouseFileUnknown:
     return HouseFileUnknown(
         f"{f'{path.parent.name}/{path.name}'!r} is none of the files of a policy",
-        mend="take it away, or correct its name: purposes.toml, *.cedar, law/*.toml, notices/*.txt",
+        mend="take it away, or correct its name: purposes.toml, release.toml, *.cedar, law/*.toml, "
+        "notices/*.txt",
     )
 
 
@@ -256,6 +270,18 @@ def _parse_purposes(path: Path) -> _PurposeFile:
         raise _wrong("purposes.toml", error) from error
     except (ValueError, RecursionError) as error:
         raise HouseInvalid(f"purposes.toml is not TOML: {error}") from error
+
+
+def _read_release(paths: Sequence[Path]) -> str:
+    """Return why the house may release unstamped; empty without the file."""
+    for path in paths:
+        try:
+            return _ReleaseFile.model_validate(tomllib.loads(_read(path))).unstamped
+        except ValidationError as error:
+            raise _wrong("release.toml", error) from error
+        except (ValueError, RecursionError) as error:
+            raise HouseInvalid(f"release.toml is not TOML: {error}") from error
+    return ""
 
 
 def _refuse_shadow(purpose: str) -> None:

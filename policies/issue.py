@@ -1,4 +1,4 @@
-"""Writing a warrant down: its signed document, its row, and the uses that it takes.
+"""Writing a warrant down: its signed document, its decision, and the uses that it takes.
 
 The warrant desk (`warrants.py`) decides who gets one; this decides nothing and is called inside the
 desk's transaction. A use is taken with the warrant and given back with its end without a release; a
@@ -18,7 +18,7 @@ from policies.decide import Decision
 from policies.facts import Measured
 from policies.keys import SigningKey
 from policies.request import Request
-from policies.tables import RESERVATION, WARRANT
+from policies.tables import DECISION, RESERVATION, WARRANT
 from policies.warrant import WARRANT_SECONDS, Warrant, read_warrant
 
 
@@ -99,6 +99,21 @@ def keep_warrant(warrant: Warrant, *, within: sa.Connection) -> None:
     )
     for record_id in sorted({person.record_id for person in warrant.people}):
         _take_use(record_id, warrant.warrant_id, within)
+
+
+def keep_decision(decision: Decision, facts: Mapping[str, Any], *, within: sa.Connection) -> None:
+    """Store why a warrant was issued, so that an auditor can decide again on the same facts.
+
+    `facts` are what the decision was made of; they name people by their record's id alone.
+    """
+    within.execute(
+        sa.insert(DECISION),
+        {
+            "decision_id": decision.decision_id,
+            "document": canonical(decision.model_dump(mode="json")),
+            "facts": canonical(facts),
+        },
+    )
 
 
 def give_back(warrant_id: str, *, within: sa.Connection) -> None:

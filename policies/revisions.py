@@ -16,7 +16,7 @@ from policies.errors import StoreUnavailable
 from policies.guards import sqlite_triggers
 from policies.tables import METADATA
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision, oldest first; a database has the last one or is not opened."""
 
 VERSION_TABLE = "facewarrant_revision"

@@ -1,4 +1,4 @@
-"""The tables of the main database: consents, warrants, uses, releases, erasures and the log.
+"""The tables of the main database: consents, decisions, warrants, releases, erasures, the log.
 
 What is declared here is what the newest revision in `migrations/` makes; a test compares the two on
 both engines. `guards.py` says which rows may never change. Refused by the tables themselves: states
@@ -99,6 +99,15 @@ ERASURE = sa.Table(
     sa.Column("document", Blob, nullable=False),
     sa.CheckConstraint("state in ('requested', 'shredded', 'proved', 'receipted')", name="state"),
 )
+DECISION = sa.Table(
+    "decision",
+    METADATA,
+    # Why a warrant was issued: the decision and its facts, both canonical; the log has their
+    # digests. Refusals are told to whoever asked and not kept.
+    sa.Column("decision_id", sa.String(36), primary_key=True),
+    sa.Column("document", Blob, nullable=False),
+    sa.Column("facts", Blob, nullable=False),
+)
 WARRANT = sa.Table(
     "warrant",
     METADATA,
@@ -128,8 +137,16 @@ RELEASE = sa.Table(
     sa.Column("output_sha256", sa.String(64), nullable=False, index=True),
     sa.Column("mime", sa.String(16), nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("log_index", LARGE, nullable=False),
+    sa.Column("log_index", LARGE, nullable=False, index=True),
     sa.Column("released_at", sa.BigInteger, nullable=False),
+)
+RELEASE_FRAME = sa.Table(
+    "release_frame",
+    METADATA,
+    # What a released video looks like, second by second; a picture has its one fingerprint above.
+    sa.Column("mark_id", sa.String(64), primary_key=True),
+    sa.Column("second", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
 )
 RELEASE_PERSON = sa.Table(
     "release_person",

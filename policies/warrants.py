@@ -25,7 +25,7 @@ from policies.decide import Decision, Refused, decide
 from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
 from policies.house import House
-from policies.issue import LogPlace, give_back, keep_warrant, sign_warrant
+from policies.issue import LogPlace, give_back, keep_decision, keep_warrant, sign_warrant
 from policies.keys import SigningKey
 from policies.request import Request
 from policies.tables import WARRANT
@@ -124,14 +124,15 @@ class WarrantDesk:
     def admit(self, request: Request, measured: Measured) -> Warrant:
         """Decide on a request, log the decision, and issue its warrant.
 
-        One transaction: facts, decision, log entry, reservation of one use per consent, warrant.
+        One transaction: facts, decision, log entry, one use of every consent, warrant.
         Raises Refused with every reason (the refusal is logged too), StoreUnavailable, and
         ClockRollback when not even a refusal can be dated.
         """
         with self.database.transaction() as connection:
-            decision = self._evaluate(request, measured, connection)
+            decision, facts = self._evaluate(request, measured, connection)
             receipt = self._log(request, decision, connection)
             if decision.allow:
+                keep_decision(decision, facts, within=connection)
                 return self._issue(request, measured, decision, receipt, connection)
         raise Refused(decision)
 
@@ -145,7 +146,7 @@ class WarrantDesk:
         """
         best = assume_best(request, identity_model_sha256=identity_model_sha256)
         with self.database.transaction() as connection:
-            decision = self._evaluate(request, best, connection, released_under=released_under)
+            decision, _ = self._evaluate(request, best, connection, released_under=released_under)
             if not decision.allow:
                 self._log(request, decision, connection)
         if not decision.allow:
@@ -295,7 +296,7 @@ class WarrantDesk:
         connection: sa.Connection,
         *,
         released_under: str = "",
-    ) -> Decision:
+    ) -> tuple[Decision, Mapping[str, Any]]:
         now = self.clock()
         facts = gather_facts(
             request,
@@ -306,13 +307,14 @@ class WarrantDesk:
             within=connection,
             released_under=released_under,
         )
-        return decide(
+        decision = decide(
             facts,
             request_sha256=request.sha256,
             decision_id=self.new_id(),
             now=now,
             house=self.house,
         )
+        return decision, facts
 
     def _log(self, request: Request, decision: Decision, connection: sa.Connection) -> Receipt:
         return self.log.append(

@@ -1,4 +1,6 @@
-"""The only door to the C2PA library: signs and reads manifests in memory, never on the net.
+"""The only door to the C2PA library: signs and reads manifests in memory.
+
+It never goes on the net; for a time stamp it asks a loopback address of ours (`timestamps`).
 
 Refused: signing without an active warrant for these very inputs, with a claim that cites another
 warrant, or on top of an input whose own manifest does not hold; an output that breaks our rules
@@ -16,6 +18,7 @@ import io
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import c2pa  # type: ignore[import-untyped]  # absolute import: the library, not this module
@@ -37,6 +40,7 @@ from provenance.manifest import (
 from provenance.media import Picture
 from provenance.reading import ManifestReading, Verdict, judge
 from provenance.signers import Signer
+from provenance.timestamps import Relay, TimeStamper, TsaUnavailable, serve_stamps
 
 __all__ = ["IngredientRefused", "ManifestReading", "Signed", "read_manifest", "sign_manifest"]
 
@@ -54,7 +58,13 @@ _TRUST_CONFIG = """\
 """
 _OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 _RELATIONSHIPS = {"target": "parentOf", "source": "componentOf"}
-_SIGNATURE_BYTES = 64  # ES256: r and s, 32 bytes each
+_ALGORITHMS = {
+    "ES256": c2pa.C2paSigningAlg.ES256,
+    "ES384": c2pa.C2paSigningAlg.ES384,
+    "Ed25519": c2pa.C2paSigningAlg.ED25519,
+    "PS256": c2pa.C2paSigningAlg.PS256,
+}
+_SIGNATURE_BYTES = {"ES256": 64, "ES384": 96}  # r and s; the library would take DER as well
 _SOUND: frozenset[Verdict] = frozenset({"trusted", "intact_untrusted", "no_manifest"})
 
 
@@ -71,6 +81,7 @@ class Signed:
     data: bytes = field(repr=False)
     store: bytes = field(repr=False)
     manifest_id: str
+    stamped: bool = False
 
 
 def sign_manifest(
@@ -81,13 +92,16 @@ def sign_manifest(
     source: Picture,
     signer: Signer,
     warrant: ActiveWarrant,
+    stamper: TimeStamper | None,
 ) -> Signed:
     """Return `data` (a file of type `claim.mime`, marks already in it) with a signed manifest.
 
     `target` becomes the parent and `source` a component; their own manifests are kept inside.
+    `stamper` gives the time stamp; None signs without, and the signature ends with its certificate.
     Raises WarrantInvalid unless the warrant is active, names both inputs and is the one `claim`
     cites; CertificateRefused for an unfit chain and IngredientRefused for an input whose own
-    manifest does not hold, both before the key is used; else SigningFailed.
+    manifest does not hold, both before the key is used; TsaUnavailable when there is no time stamp
+    that holds; else SigningFailed.
     """
     active = require_active(warrant)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256)
@@ -97,14 +111,15 @@ def sign_manifest(
     for label, picture in inputs.items():
         _require_sound(label, picture)
     callback = _Callback(signer, active)
-    try:
-        signed, store = _sign(data, claim, inputs, callback)
-    except c2pa.C2paError as error:
-        cause = callback.error or error
-        if isinstance(cause, Error):
-            raise cause from None
-        raise SigningFailed("no valid signature came back from the signer") from cause
-    return _read_back(signed, store, claim.mime)
+    with _serve(stamper) as relay:
+        try:
+            signed, store = _sign(data, claim, inputs, callback, relay.url if relay else None)
+        except c2pa.C2paError as error:
+            cause = callback.error or _stamp_error(relay, callback) or error
+            if isinstance(cause, Error):
+                raise cause from None
+            raise SigningFailed("no valid signature came back from the signer") from cause
+    return _read_back(signed, store, claim.mime, stamped=stamper is not None)
 
 
 def read_manifest(
@@ -137,6 +152,7 @@ class _Callback:
         self.signer = signer
         self.warrant = warrant
         self.error: Exception | None = None
+        self.signed = False
 
     def __call__(self, structure: bytes) -> bytes:
         try:
@@ -145,7 +161,23 @@ class _Callback:
         except Exception as error:  # noqa: BLE001
             self.error = error
             return b""
-        return signature if len(signature) == _SIGNATURE_BYTES else b""
+        expected = _SIGNATURE_BYTES.get(self.signer.alg, len(signature))
+        self.signed = len(signature) == expected > 0
+        return signature if self.signed else b""
+
+
+def _serve(stamper: TimeStamper | None) -> AbstractContextManager[Relay | None]:
+    return nullcontext() if stamper is None else serve_stamps(stamper)
+
+
+def _stamp_error(relay: Relay | None, callback: _Callback) -> Exception | None:
+    """Return why there is no time stamp, where that is what ended the signing."""
+    if relay is None or relay.error is not None or relay.asked or not callback.signed:
+        return relay.error if relay else None
+    return TsaUnavailable(
+        "the signing library did not reach the time stamp on 127.0.0.1",
+        mend="where a web proxy is set, put 127.0.0.1 into NO_PROXY",
+    )
 
 
 def _require_cited(claim: SwapClaim, document: Warrant) -> None:
@@ -169,13 +201,17 @@ def _require_sound(label: str, picture: Picture) -> None:
 
 
 def _sign(
-    data: bytes, claim: SwapClaim, inputs: Mapping[str, Picture], callback: _Callback
+    data: bytes,
+    claim: SwapClaim,
+    inputs: Mapping[str, Picture],
+    callback: _Callback,
+    stamp_url: str | None,
 ) -> tuple[bytes, bytes]:
     out = io.BytesIO()
-    es256, chain_pem = c2pa.C2paSigningAlg.ES256, callback.signer.chain_pem
+    alg, chain_pem = _ALGORITHMS[callback.signer.alg], callback.signer.chain_pem
     with (
         c2pa.Context.from_dict(_sign_settings()) as context,
-        c2pa.Signer.from_callback(callback, es256, chain_pem, None) as signer,
+        c2pa.Signer.from_callback(callback, alg, chain_pem, stamp_url) as signer,
         c2pa.Builder(build_manifest(claim), context=context) as builder,
     ):
         for label, picture in inputs.items():
@@ -208,7 +244,7 @@ def _instance_id(claim: SwapClaim, label: str) -> str:
     return f"xmp:iid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{claim.warrant_hash}/{label}')}"
 
 
-def _read_back(signed: bytes, store: bytes, mime: Mime) -> Signed:
+def _read_back(signed: bytes, store: bytes, mime: Mime, *, stamped: bool) -> Signed:
     if mime == "image/jpeg" and len(store) > MAX_STORE_BYTES:
         raise SigningFailed(
             f"the manifest store has {len(store)} bytes, a JPEG carries {MAX_STORE_BYTES}",
@@ -218,7 +254,10 @@ def _read_back(signed: bytes, store: bytes, mime: Mime) -> Signed:
     if reading.verdict != "intact_untrusted" or reading.findings:
         broken = ", ".join(finding.code for finding in reading.findings)
         raise SigningFailed(f"the signed file reads back as {reading.verdict} {broken}".rstrip())
-    return Signed(signed, store, reading.manifest_id)
+    # No authority is believed here, so a good stamp reads as one of an unknown authority.
+    if reading.time_stamp != ("untrusted" if stamped else "missing"):
+        raise SigningFailed(f"the time stamp reads back as {reading.time_stamp}")
+    return Signed(signed, store, reading.manifest_id, stamped)
 
 
 def _sign_settings() -> Json:
@@ -236,8 +275,9 @@ def _sign_settings() -> Json:
 
 def _read_settings(anchors: TrustAnchors) -> Json:
     trust = {"trust_config": _TRUST_CONFIG}
-    if anchors.certificates:
-        trust["trust_anchors"] = anchors.pem
+    if anchors.certificates or anchors.time_stamping:
+        # The library has one list for signers and time stamps; `TrustAnchors` keeps them apart.
+        trust["trust_anchors"] = anchors.pem + anchors.time_stamping_pem
     return {
         "trust": trust,
         "verify": {"verify_trust": True, **_OFFLINE},

@@ -23,6 +23,7 @@ MAX_PACKET_BYTES = 1_000_000
 
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _EXIF_HEAD = b"Exif\x00\x00"
+_JPEG_ICC = b"ICC_PROFILE\x00"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_XMP = b"XML:com.adobe.xmp"
 _NEXT_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
@@ -41,6 +42,17 @@ _NOT_READ = (
     (b"<?xml", "XML or SVG"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
 )
+_HEIC = (
+    "HEIC",
+    "export it as JPEG; on an iPhone, Settings, Camera, Formats, Most Compatible records JPEG",
+)
+_AVIF = ("AVIF", "save it as PNG or JPEG in an editor; renaming the file is not enough")
+# Brands of ISO/IEC 23008-12 (HEIF), annexes B and E, and of the AVIF specification, section 6.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), _HEIC),
+    **dict.fromkeys((b"mif1", b"mif2", b"msf1"), _HEIC),
+    **dict.fromkeys((b"avif", b"avis"), _AVIF),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,8 @@ class Container:
 
     `width`, `height` in pixels as the header says; `picture` is a file of the same format with only
     what a decoder needs; `metadata_bytes` counts everything else up to `end`, the offset of the
-    first byte after the picture; `exif` starts at the TIFF header; `xmp` packets and `aigc` texts
-    are raw and unchecked.
+    first byte after the picture; `exif` starts at the TIFF header; `xmp` packets, `aigc` texts and
+    the colour profile `icc` are raw and unchecked.
     """
 
     mime: Mime
@@ -63,6 +75,7 @@ class Container:
     exif: bytes = b""
     xmp: tuple[bytes, ...] = ()
     aigc: tuple[bytes, ...] = ()
+    icc: bytes = b""
 
 
 def sniff_mime(data: bytes) -> Mime:
@@ -74,12 +87,10 @@ def sniff_mime(data: bytes) -> Mime:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     name = next((name for magic, name in _NOT_READ if data.startswith(magic)), "unknown")
+    mend = "convert the picture to JPEG, PNG or WebP; renaming the file is not enough"
     if data[4:8] == b"ftyp":
-        name = "HEIC, AVIF or a video"
-    raise Unsupported(
-        f"not a JPEG, PNG or WebP file (content: {name})",
-        mend="convert the picture to JPEG, PNG or WebP; renaming the file is not enough",
-    )
+        name, mend = _BRANDS.get(data[8:12], ("a video", mend))
+    raise Unsupported(f"not a JPEG, PNG or WebP file (content: {name})", mend=mend)
 
 
 def open_container(data: bytes) -> Container:
@@ -126,6 +137,7 @@ def _ifd_entries(exif: bytes, order: str, at: int) -> Iterator[tuple[int, bytes]
 def _open_jpeg(data: bytes) -> Container:
     sizes: list[tuple[int, int]] = []
     kept, xmp, exif, metadata = [b"\xff\xd8"], [], b"", 0
+    profile: dict[int, bytes] = {}
     end = len(data)
     for marker, start, end in _jpeg_segments(data):
         whole, body = data[start:end], data[start + 4 : end]
@@ -137,6 +149,9 @@ def _open_jpeg(data: bytes) -> Container:
             xmp.append(body[len(_JPEG_XMP) :])
         elif marker == 0xE1 and body.startswith(_EXIF_HEAD):
             exif = exif or body[len(_EXIF_HEAD) :]
+        elif marker == 0xE2 and body.startswith(_JPEG_ICC):
+            # A number and the count of the pieces come first (ICC.1:2022, annex B.4).
+            profile.setdefault(int.from_bytes(body[12:13]), body[14:])
         # APP0 (JFIF) and APP14 (Adobe) say how colours are coded; no other APPn is needed.
         if marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE):
             metadata += len(whole)
@@ -155,6 +170,7 @@ def _open_jpeg(data: bytes) -> Container:
         end=end,
         exif=exif,
         xmp=tuple(xmp),
+        icc=b"".join(profile[number] for number in sorted(profile)),
     )
 
 
@@ -187,7 +203,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _open_png(data: bytes) -> Container:
-    kept, xmp, aigc, exif, metadata = [_PNG_MAGIC], [], [], b"", 0
+    kept, xmp, aigc, exif, icc, metadata = [_PNG_MAGIC], [], [], b"", b"", 0
     animated, header, end = False, b"", len(_PNG_MAGIC)
     for kind, start, end in _png_chunks(data):
         body = data[start + 8 : end - 4]
@@ -201,6 +217,8 @@ def _open_png(data: bytes) -> Container:
             aigc.append(body[5:])
         elif kind == b"eXIf":
             exif = exif or body
+        elif kind == b"iCCP":
+            icc = icc or _png_profile(body)
         # A lower-case first letter means ancillary (PNG, section 5.4); tRNS changes pixels.
         if kind[0] & 0x20 and kind != b"tRNS":
             metadata += end - start
@@ -220,6 +238,7 @@ def _open_png(data: bytes) -> Container:
         exif=exif,
         xmp=tuple(xmp),
         aigc=tuple(aigc),
+        icc=icc,
     )
 
 
@@ -245,13 +264,23 @@ def _international_text(body: bytes) -> bytes:
         raise Undecodable("an iTXt chunk is malformed")
     if not compressed:
         return fields[2]
+    return _inflated(fields[2], "iTXt")
+
+
+def _png_profile(body: bytes) -> bytes:
+    """Return the profile of an iCCP chunk, inflated up to the cap (PNG, section 11.3.2.3)."""
+    _, _, rest = body.partition(b"\x00")
+    return _inflated(rest[1:], "iCCP")
+
+
+def _inflated(packed: bytes, kind: str) -> bytes:
     inflate = zlib.decompressobj()
     try:
-        text = inflate.decompress(fields[2], MAX_PACKET_BYTES)
+        text = inflate.decompress(packed, MAX_PACKET_BYTES)
     except zlib.error as error:
-        raise Undecodable("a compressed iTXt chunk does not inflate") from error
+        raise Undecodable(f"a compressed {kind} chunk does not inflate") from error
     if inflate.unconsumed_tail:
-        raise Undecodable("a compressed iTXt chunk inflates beyond the cap")
+        raise Undecodable(f"a compressed {kind} chunk inflates beyond the cap")
     return text
 
 
@@ -267,9 +296,9 @@ def _open_webp(data: bytes) -> Container:
             xmp.append(body)
         elif kind == b"EXIF":
             exif = exif or body.removeprefix(_EXIF_HEAD)
-        if kind in {b"VP8X", b"ALPH", b"VP8 ", b"VP8L"}:
+        if kind in {b"VP8X", b"ALPH", b"VP8 ", b"VP8L", b"ICCP"}:
             parts.setdefault(kind, body)
-        else:
+        if kind not in {b"VP8X", b"ALPH", b"VP8 ", b"VP8L"}:
             metadata += len(body) + 8
     width, height = _webp_size(parts, animated=animated)
     return Container(
@@ -282,6 +311,7 @@ def _open_webp(data: bytes) -> Container:
         end=end,
         exif=exif,
         xmp=tuple(xmp),
+        icc=parts.get(b"ICCP", b""),
     )
 
 

@@ -1,83 +1,76 @@
-"""Labels for machines and for people: the XMP packet in the file and the words on the picture.
+"""Labels for machines: what a file says about its own making, and what we make it say.
 
-Decides how an output says that it is AI-made: IPTC digital source type, the seven-key AIGC label
-of GB 45438-2025, and provider, system, time and id for California's latent disclosure. Reads the
-same back from any file, reports labels that disagree, and refuses hostile packets. A label proves
-nothing: anyone can write or remove one.
+Decides which statements a file makes, wherever they stand: IPTC digital source type, the seven-key
+AIGC label of GB 45438-2025, and provider, system, time and id for California's latent disclosure.
+Statements that disagree are reported with both values and both places; hostile or malformed ones
+are named, never believed and never fatal. A label proves nothing: anyone can write or remove one.
 """
 
 from __future__ import annotations
 
-import json
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, Literal
-from xml.sax.saxutils import escape
+from datetime import datetime
+from typing import BinaryIO, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from provenance.containers import MAX_PACKET_BYTES, Container, Mime, open_container, read_exif_tag
+from provenance.aigc import AigcLabel, looks_like_aigc, produced_by, read_aigc, write_aigc
+from provenance.containers import MAX_PACKET_BYTES, Mime, open_container
 from provenance.errors import LabelRefused, Unsupported
-from provenance.visible_label import draw_visible_label
+from provenance.label_carriers import Part, embed_alternative, find_parts
+from provenance.label_exif import USER_COMMENT, XMP_PACKET, decode_comment, read_tags
+from provenance.label_mp4 import find_mp4_parts, insert_mp4_parts
+from provenance.label_xmp import (
+    FACE_SWAP_SOURCE_TYPE,
+    PROPERTIES,
+    SOURCE_TYPES,
+    Name,
+    Statement,
+    read_packet,
+    require_text,
+    write_xmp,
+)
 
-__all__ = ["AigcLabel", "Labels", "draw_visible_label", "read_labels", "write_xmp"]
+__all__ = [
+    "FACE_SWAP_SOURCE_TYPE",
+    "AigcLabel",
+    "Labels",
+    "Statement",
+    "read_labels",
+    "read_video_labels",
+    "write_alternative_label",
+    "write_video_labels",
+    "write_xmp",
+]
 
-SOURCE_TYPES: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-FACE_SWAP_SOURCE_TYPE: Final = SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
-"""IPTC NewsCodes: a picture mixing captured and AI-generated parts (law.md, EU-LABEL)."""
-
-_AI_SOURCE_TYPES = frozenset(
-    SOURCE_TYPES + name
-    for name in (
+_AI_CODES = frozenset(
+    (
         "trainedAlgorithmicMedia",
         "compositeWithTrainedAlgorithmicMedia",
         "compositeSynthetic",
         "algorithmicallyEnhanced",
     )
 )
-_SPACES: Final = {
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-    "TC260": "http://www.tc260.org.cn/ns/AIGC/1.0/",
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "xmp": "http://ns.adobe.com/xap/1.0/",
+_AI_SOURCE_TYPES = frozenset(SOURCE_TYPES + code for code in _AI_CODES)
+_DISCLOSED: Final[dict[Name, str]] = {
+    "provider": "(A) provider",
+    "system": "(B) system",
+    "version": "(B) version",
+    "created": "(C) time and date",
+    "output_id": "(D) unique id",
 }
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_PROPERTIES: Final = {
-    "source_type": ("Iptc4xmpExt", "DigitalSourceType"),
-    "system": ("Iptc4xmpExt", "AISystemUsed"),
-    "version": ("Iptc4xmpExt", "AISystemVersionUsed"),
-    "provider": ("photoshop", "Credit"),
-    "output_id": ("dc", "identifier"),
-    "created": ("xmp", "CreateDate"),
-    "aigc": ("TC260", "AIGC"),
-}
-_MAX_TEXT = 200
-_EXIF_USER_COMMENT = 0x9286
-
-
-class AigcLabel(BaseModel):
-    """The seven keys of GB 45438-2025, Annex E; all strings, no others, `Label` "1" = AI-made."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    Label: Literal["1", "2", "3"]
-    ContentProducer: str
-    ProduceID: str
-    ReservedCode1: str
-    ContentPropagator: str
-    PropagateID: str
-    ReservedCode2: str
+"""California SB 942, 22757.3(b), as the law table of this repository has it (docs/law.md)."""
+_YEAR_OR_MONTH = re.compile(r"[0-9]{4}(-[0-9]{2})?")
+_QUOTED_CHARS = 60
+_QUOTED_VALUES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What a file's labels say; None where they do not say it.
+    """What a file's labels say; None where they do not say it, the first where they say several.
 
-    `problems` names labels that are malformed or contradict each other, in words.
+    `problems` names labels that are malformed or contradict each other, in words that are safe to
+    print; `said` has every statement, unchecked, with its place.
     """
 
     source_type: str | None = None
@@ -88,172 +81,213 @@ class Labels:
     output_id: str | None = None
     aigc: AigcLabel | None = None
     problems: tuple[str, ...] = ()
+    said: tuple[Statement, ...] = ()
 
     @property
     def claims_ai(self) -> bool:
-        """True where any label says AI had a part; such a mark must be carried on (T23)."""
-        return self.source_type in _AI_SOURCE_TYPES or self.aigc is not None
+        """True where any label says AI had a part, even a malformed AIGC one (T23).
 
+        Such a mark must be carried on; a claim of no AI beside it takes nothing back.
+        """
+        types = {_source_type(s.text) for s in self.said if s.name == "source_type"}
+        if not _AI_SOURCE_TYPES.isdisjoint({self.source_type, *types}):
+            return True
+        return self.aigc is not None or any(s.name == "aigc" for s in self.said)
 
-def write_xmp(
-    *, provider: str, system: str, version: str, created_at: datetime, output_id: str
-) -> bytes:
-    """Return the XMP packet of one output, UTF-8.
-
-    `created_at` has a time zone and is written in UTC to the second; `output_id` is the mark id,
-    known before signing. Raises `LabelRefused` for empty or long (> 200) texts, control characters
-    and a time without zone.
-    """
-    if created_at.tzinfo is None:
-        raise LabelRefused("the time of creation needs a time zone")
-    for text in (provider, system, version, output_id):
-        if not text or len(text) > _MAX_TEXT or not text.isprintable():
-            raise LabelRefused(f"a label text is empty, too long or not printable: {text!r:.40}")
-    aigc = AigcLabel(
-        Label="1",
-        ContentProducer=provider,
-        ProduceID=output_id,
-        ReservedCode1="",
-        ContentPropagator="",
-        PropagateID="",
-        ReservedCode2="",
-    )
-    texts = {
-        "source_type": FACE_SWAP_SOURCE_TYPE,
-        "system": system,
-        "version": version,
-        "provider": provider,
-        "output_id": output_id,
-        "created": created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "aigc": json.dumps(aigc.model_dump(), ensure_ascii=False, separators=(",", ":")),
-    }
-    spaces = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in _SPACES.items())
-    lines = [_element(*_PROPERTIES[key], text) for key, text in texts.items()]
-    lines.append(_element("xmp", "CreatorTool", f"{system} {version}"))
-    return "\n".join(
-        [
-            '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>',
-            f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">',
-            f'<rdf:Description rdf:about=""{spaces}>',
-            *lines,
-            "</rdf:Description></rdf:RDF></x:xmpmeta>",
-            '<?xpacket end="r"?>',
-        ]
-    ).encode()
+    @property
+    def undisclosed(self) -> tuple[str, ...]:
+        """The fields of California's latent disclosure that the file does not give."""
+        given = {statement.name for statement in self.said}
+        return tuple(words for name, words in _DISCLOSED.items() if name not in given)
 
 
 def read_labels(data: bytes, mime: Mime) -> Labels | None:
     """Return what the labels in a JPEG, PNG or WebP file say, None where it has none.
 
-    Reads every XMP packet, the PNG text AIGC and the EXIF comment AIGC; extended XMP of JPEG is not
-    read. Raises `LabelRefused` for a packet with a DTD or entity, one that is not UTF-8 XML or
-    exceeds 1 MB; `Unsupported` where the content is not `mime`; `Truncated` or `Undecodable`.
+    Reads every XMP packet and extended packet, every EXIF block and every PNG text AIGC. Raises
+    `Unsupported` where the content is not `mime`; `Truncated` or `Undecodable`.
     """
     container = open_container(data)
     if container.mime != mime:
         raise Unsupported(f"the content is {container.mime}, not {mime}")
-    found: dict[str, list[str]] = {key: [] for key in _PROPERTIES}
-    for packet in container.xmp:
-        for key, text in _read_packet(packet):
-            found[key].append(text)
-    loose = [json_text for json_text in map(_unwrap, _loose_aigc(container)) if json_text]
-    if not loose and not any(found.values()):
+    problems: list[str] = []
+    return _combine(_state(find_parts(data, mime, problems), problems), problems)
+
+
+def read_video_labels(file: BinaryIO) -> Labels | None:
+    """Return what the labels in an MP4 or QuickTime file say, None where it has none.
+
+    `file` is seekable; only box headers, metadata and XMP are read, never the coded media. Raises
+    `Unsupported`, `Truncated` or `Undecodable`.
+    """
+    problems: list[str] = []
+    return _combine(_state(find_mp4_parts(file, problems), problems), problems)
+
+
+def write_alternative_label(data: bytes, mime: Mime, *, provider: str, output_id: str) -> bytes:
+    """Return a file with China's label in the alternative carrier of its format, wrapped.
+
+    For a deployment whose platform reads only that one. The packet must have been written with
+    `aigc=False`: one label a file. Raises `LabelRefused` where the file carries a label already,
+    for unfit texts, and for a WebP file without XMP; the errors of `read_labels`.
+    """
+    require_text(provider)
+    require_text(output_id)
+    _require_no_aigc(read_labels(data, mime))
+    text = write_aigc(produced_by(provider, output_id), wrapped=True)
+    return embed_alternative(data, mime, text)
+
+
+def write_video_labels(
+    source: BinaryIO, out: BinaryIO, *, xmp: bytes, provider: str, output_id: str
+) -> None:
+    """Copy an MP4 file with China's label under `moov.udta.meta` and an XMP packet at its end.
+
+    `xmp` comes from `write_xmp(aigc=False)`. Both files are binary, `source` seekable, `out` empty;
+    coded media is copied in pieces, only the chunk offsets change. Sign afterwards: a file that is
+    signed already is refused. Raises `LabelRefused`, `Unsupported`, `Truncated`, `Undecodable`.
+    """
+    require_text(provider)
+    require_text(output_id)
+    _require_no_aigc(read_video_labels(source))
+    problems: list[str] = []
+    if any(s.name == "aigc" for s in read_packet(xmp, "XMP", problems)) or problems:
+        raise LabelRefused("the XMP packet of a video must be sound and leave AIGC to the keys")
+    text = write_aigc(produced_by(provider, output_id), wrapped=False)
+    insert_mp4_parts(source, out, aigc=text.encode(), xmp=xmp)
+
+
+def _require_no_aigc(labels: Labels | None) -> None:
+    places = [s.where for s in (labels.said if labels else ()) if s.name == "aigc"]
+    if places:
+        raise LabelRefused(
+            f"the file carries an AIGC label already ({', '.join(places)}): one label a file",
+            mend="encode the picture anew, which leaves all metadata behind",
+        )
+
+
+def _state(parts: Sequence[Part], problems: list[str]) -> list[Statement]:
+    """Return the statements of all blocks, in file order."""
+    said: list[Statement] = []
+    for part in parts:
+        if part.kind == "xmp":
+            said += read_packet(part.body, part.where, problems)
+        elif part.kind == "exif":
+            said += _state_exif(part, problems)
+        else:
+            text = _text(part.body)
+            said.append(Statement("aigc", text, part.where))
+    return said
+
+
+def _state_exif(part: Part, problems: list[str]) -> list[Statement]:
+    said: list[Statement] = []
+    for tag, value in read_tags(part.body, USER_COMMENT, XMP_PACKET):
+        if tag == XMP_PACKET:
+            said += read_packet(value, f"{part.where} tag 0x02BC", problems)
+            continue
+        comment = decode_comment(value, part.body)
+        if looks_like_aigc(comment):
+            said.append(Statement("aigc", comment, f"{part.where} UserComment"))
+    return said
+
+
+def _text(body: bytes) -> str:
+    # PNG texts are Latin-1 by the standard and UTF-8 by habit; UTF-8 that decodes is UTF-8.
+    try:
+        return body[:MAX_PACKET_BYTES].decode("utf-8").strip("\x00 \r\n\t")
+    except UnicodeDecodeError:
+        return body[:MAX_PACKET_BYTES].decode("latin-1").strip("\x00 \r\n\t")
+
+
+def _combine(said: Sequence[Statement], problems: list[str]) -> Labels | None:
+    if not said and not problems:
         return None
-    found["aigc"] += loose
-    return _combine(found)
-
-
-def _element(prefix: str, name: str, text: str) -> str:
-    return f"<{prefix}:{name}>{escape(text)}</{prefix}:{name}>"
-
-
-def _read_packet(packet: bytes) -> Iterator[tuple[str, str]]:
-    """Yield (our name, text) for each property we know, written as element or as attribute."""
-    if len(packet) > MAX_PACKET_BYTES:
-        raise LabelRefused(f"an XMP packet has {len(packet)} bytes, the cap is {MAX_PACKET_BYTES}")
-    try:
-        text = packet.decode("utf-8").rstrip("\x00 \r\n\t")
-    except UnicodeDecodeError as error:
-        raise LabelRefused("an XMP packet is not UTF-8") from error
-    # Checked before parsing: entity expansion needs a DTD, and XMP (ISO 16684-1, 7.3) has none.
-    if any(word in text.upper() for word in ("<!DOCTYPE", "<!ENTITY")):
-        raise LabelRefused("an XMP packet declares a DTD or entities")
-    try:
-        root = ET.fromstring(text)  # noqa: S314 - see above: no DTD gets here
-    except (ET.ParseError, ValueError) as error:
-        raise LabelRefused("an XMP packet is not well-formed XML") from error
-    names = {f"{{{_SPACES[prefix]}}}{name}": key for key, (prefix, name) in _PROPERTIES.items()}
-    for description in root.iter(f"{{{_RDF}}}Description"):
-        for tag, value in description.attrib.items():
-            if tag in names:
-                yield names[tag], value
-        for child in description:
-            if child.tag in names:
-                resource = child.get(f"{{{_RDF}}}resource")
-                yield names[child.tag], resource or "".join(child.itertext()).strip()
-
-
-def _loose_aigc(container: Container) -> Iterator[str]:
-    comment = read_exif_tag(container.exif, _EXIF_USER_COMMENT) or b""
-    if comment.startswith(b"ASCII\x00\x00\x00"):
-        yield comment[8:].decode("utf-8", "replace").rstrip("\x00")
-    yield from (text.decode("utf-8", "replace") for text in container.aigc)
-
-
-def _unwrap(text: str) -> str | None:
-    """Return the inner JSON of {"AIGC": {...}}, None for a text that is not such a label."""
-    try:
-        outer = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    inner = outer.get("AIGC") if isinstance(outer, dict) else None
-    return None if inner is None else json.dumps(inner, ensure_ascii=False)
-
-
-def _combine(found: dict[str, list[str]]) -> Labels:
-    problems = [
-        f"the file says {_PROPERTIES[key][1]} {len(set(texts))} ways"
-        for key, texts in found.items()
-        if key != "aigc" and len(set(texts)) > 1
-    ]
-    labels = [label for label in map(partial(_parse_aigc, problems), found["aigc"]) if label]
-    if any(label != labels[0] for label in labels[1:]):
-        problems.append("the AIGC labels of the file disagree")
-    first = {key: texts[0] if texts else None for key, texts in found.items()}
-    aigc = labels[0] if labels else None
-    if aigc and first["output_id"] and aigc.ProduceID != first["output_id"]:
-        problems.append("the AIGC ProduceID is not the output's identifier")
+    values = {name: _settle(name, said, problems) for name in PROPERTIES}
+    aigc, output_id, created = values["aigc"], values["output_id"], values["created"]
+    if isinstance(aigc, AigcLabel) and output_id and aigc.ProduceID != output_id:
+        problems.append(
+            f"the AIGC ProduceID {_quote(aigc.ProduceID)} is not the identifier {_quote(output_id)}"
+        )
     return Labels(
-        source_type=first["source_type"],
-        provider=first["provider"],
-        system=first["system"],
-        version=first["version"],
-        created_at=_parse_time(problems, first["created"]),
-        output_id=first["output_id"],
-        aigc=aigc,
+        source_type=_as_text(values["source_type"]),
+        provider=_as_text(values["provider"]),
+        system=_as_text(values["system"]),
+        version=_as_text(values["version"]),
+        created_at=created if isinstance(created, datetime) else None,
+        output_id=_as_text(output_id),
+        aigc=aigc if isinstance(aigc, AigcLabel) else None,
         problems=tuple(problems),
+        said=tuple(said),
     )
 
 
-def _parse_aigc(problems: list[str], text: str) -> AigcLabel | None:
-    try:
-        return AigcLabel.model_validate(json.loads(text, object_pairs_hook=_refuse_twice))
-    except (ValidationError, ValueError, RecursionError):
-        problems.append("an AIGC label is not the seven-key form")
+def _settle(
+    name: Name, said: Sequence[Statement], problems: list[str]
+) -> str | datetime | AigcLabel | None:
+    """Return the first believable value of a field; report several, and those that are none."""
+    read: list[tuple[str | datetime | AigcLabel, Statement]] = []
+    for statement in said:
+        if statement.name == name:
+            value = _value(statement, problems)
+            if value is not None:
+                read.append((value, statement))
+    distinct = {value: statement for value, statement in reversed(read)}
+    if len(distinct) > 1:
+        shown = [f"{_quote(v)} ({s.where})" for v, s in reversed(distinct.items())]
+        more = f" and {len(shown) - _QUOTED_VALUES} more" if len(shown) > _QUOTED_VALUES else ""
+        values = ", ".join(shown[:_QUOTED_VALUES])
+        problems.append(f"{PROPERTIES[name][1]} disagrees: {values}{more}")
+    elif name == "aigc" and len(read) > 1:
+        places = ", ".join(statement.where for _, statement in read[:_QUOTED_VALUES])
+        problems.append(f"AIGC stands {len(read)} times ({places}), one label a file is allowed")
+    return read[0][0] if read else None
+
+
+def _value(statement: Statement, problems: list[str]) -> str | datetime | AigcLabel | None:
+    """Return a statement's value, None (with a problem, if it is one) where it has none."""
+    if statement.name == "aigc":
+        try:
+            return read_aigc(statement.text)
+        except LabelRefused as error:
+            problems.append(f"the AIGC label ({statement.where}) is malformed: {error.message}")
+            return None
+    if statement.name == "created":
+        return _read_time(statement, problems)
+    return _source_type(statement.text) if statement.name == "source_type" else statement.text
+
+
+def _read_time(statement: Statement, problems: list[str]) -> datetime | None:
+    """Return a point in time; XMP also allows a year, a month and a local time, which are none."""
+    if _YEAR_OR_MONTH.fullmatch(statement.text):
         return None
-
-
-def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key appears twice")
-    return dict(pairs)
-
-
-def _parse_time(problems: list[str], text: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text) if text else None
+        moment = datetime.fromisoformat(statement.text)
     except ValueError:
-        problems.append("CreateDate is not a time")
+        words = f"CreateDate ({statement.where}) is not a time: {_quote(statement.text)}"
+        problems.append(words)
         return None
-    # XMP allows local times without a zone; they are not a point in time, so they read as None.
-    return moment if moment is not None and moment.tzinfo else None
+    return moment if moment.tzinfo else None
+
+
+def _source_type(text: str) -> str:
+    """Return a source type in the IPTC form; writers use https, a slash at the end, a bare code."""
+    uri = text.rstrip("/").replace("https://", "http://", 1)
+    code = uri.removeprefix(SOURCE_TYPES)
+    return SOURCE_TYPES + code if code != uri or code in _AI_CODES else text
+
+
+def _quote(value: str | datetime | AigcLabel) -> str:
+    """Return a file's own words, cut and without anything that could steer a terminal or page."""
+    if isinstance(value, AigcLabel):
+        text = f"Label {value.Label} of {value.ContentProducer}, ProduceID {value.ProduceID}"
+    else:
+        text = (
+            value.isoformat() if isinstance(value, datetime) else value.removeprefix(SOURCE_TYPES)
+        )
+    safe = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    return f'"{safe[:_QUOTED_CHARS]}{"…" if len(safe) > _QUOTED_CHARS else ""}"'
+
+
+def _as_text(value: str | datetime | AigcLabel | None) -> str | None:
+    return value if isinstance(value, str) else None

@@ -13,7 +13,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from provenance.media import Frame, require_frame
+from provenance.media import require_frame
+from provenance.pixels import Frame
 
 SIDE_PX: Final = 128
 """Both are compared at this size: codec noise averages out, an eye stays visible."""

@@ -16,13 +16,23 @@ from typing import Any, Literal
 from provenance.assertions import (
     Json,
     SoftBinding,
+    find_actions,
     objects,
     read_actions,
     read_consent,
     read_soft_bindings,
     read_warrant,
 )
+from provenance.lint import find_notices
 from provenance.manifest import LintFinding, lint_manifest
+from provenance.tree import (
+    UNTRUSTED,
+    ManifestNode,
+    as_object,
+    code_list,
+    delta_codes_by_uri,
+    grow_tree,
+)
 
 Verdict = Literal[
     "trusted",
@@ -34,11 +44,16 @@ Verdict = Literal[
     "unreadable",
 ]
 
-UNTRUSTED = "signingCredential.untrusted"
-"""The one failure that says nothing against integrity: the signer leads to none of our anchors."""
+Revocation = Literal["good", "revoked", "unknown"]
+
+TimeStampState = Literal["trusted", "untrusted", "broken", "missing"]
+"""A time stamp of an authority we believe; of another one; that does not hold; or none at all."""
 
 TRUSTED = "signingCredential.trusted"
 """The signer of the active manifest leads to one of our anchors."""
+
+EXPIRED = "signingCredential.expired"
+"""The signer's certificate has ended, and no trusted time stamp says that it was used before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,10 @@ class ManifestReading:
     `failures`, `informational`, `successes`: C2PA status codes of the active manifest; `signed_at`:
     what the time stamp says, evidence only with `time_stamped`; `issuer`: organisation in the
     signer's certificate, evidence only when trusted; `warrant`, `consent`: our assertions when they
-    keep their schema; `detail`: why nothing could be read, in our words.
+    keep their schema; `source_types`: IPTC digital source types of the actions; `findings`: broken
+    rules; `notices`: what is missing without breaking one; `misused`: what led only to an anchor
+    that was given for the other use; `tree`: this manifest and everything below it; `detail`: why
+    nothing could be read, in our words.
     """
 
     verdict: Verdict
@@ -75,36 +93,73 @@ class ManifestReading:
     warrant: Mapping[str, Any] | None = None
     consent: Mapping[str, Any] | None = None
     actions: tuple[str, ...] = ()
+    source_types: tuple[str, ...] = ()
     findings: tuple[LintFinding, ...] = ()
+    notices: tuple[LintFinding, ...] = ()
+    misused: tuple[Literal["signer", "time stamp"], ...] = ()
+    tree: ManifestNode | None = None
     detail: str = ""
+
+    @property
+    def time_stamp(self) -> TimeStampState:
+        """How the time stamp stands, by its status codes (C2PA 2.2, 15.8)."""
+        bad = {*self.failures, *self.informational}
+        told = {c for c in (*self.successes, *bad) if c.startswith("timeStamp.")}
+        if not told and self.signed_at is None:
+            return "missing"
+        holds = "timeStamp.validated" in told and self.signed_at is not None
+        if not holds or told & bad - {"timeStamp.untrusted"}:
+            return "broken"
+        return "trusted" if self.time_stamped else "untrusted"
+
+    @property
+    def signer_expired(self) -> bool:
+        """True when the certificate has ended, and no trusted time stamp proves it signed before.
+
+        Nothing else is wrong with the file then: it was signed by whom it says, at no proven time.
+        """
+        return EXPIRED in self.failures and not set(self.failures) - {EXPIRED, UNTRUSTED}
+
+    @property
+    def intact(self) -> bool:
+        """True when the file is as it was signed, whoever signed it and whatever its parts are."""
+        sound = self.verdict in ("trusted", "intact_untrusted", "ingredient_invalid")
+        return sound or (self.verdict == "invalid" and self.signer_expired)
 
     @property
     def signer_trusted(self) -> bool:
         """True when the signer's certificate leads to an anchor, whatever else is wrong."""
         return TRUSTED in self.successes and UNTRUSTED not in self.failures
 
+    @property
+    def revocation(self) -> Revocation:
+        """What the OCSP answer inside the manifest says of the signer; "unknown" without one."""
+        if "signingCredential.ocsp.revoked" in (*self.failures, *self.informational):
+            return "revoked"
+        return "good" if "signingCredential.ocsp.notRevoked" in self.successes else "unknown"
+
 
 def judge(report: Json, results: Json, state: str) -> ManifestReading:
     """Judge the library's report of a store, its validation results and its state; never raises."""
     manifest_id = str(report.get("active_manifest", ""))
-    manifest = _object(_object(report.get("manifests")).get(manifest_id))
-    active, signature = (
-        _object(results.get("activeManifest")),
-        _object(manifest.get("signature_info")),
-    )
-    failures, successes = _codes(active, "failure"), _codes(active, "success")
+    manifest = as_object(as_object(report.get("manifests")).get(manifest_id))
+    active = as_object(results.get("activeManifest"))
+    signature = as_object(manifest.get("signature_info"))
+    failures, successes = code_list(active), code_list(active, "success")
     bad = _ingredient_failures(report, results)
     warrant, consent = read_warrant(manifest), read_consent(manifest)
+    signed_at = _time(signature.get("time"))
     tools = [str(tool.get("name", "")) for tool in objects(manifest.get("claim_generator_info"))]
+    kinds = (action.get("digitalSourceType") for action in find_actions(manifest))
     return ManifestReading(
         verdict=_verdict(state, failures, TRUSTED in successes, bad),
         state=state,
         failures=failures,
-        informational=_codes(active, "informational"),
+        informational=code_list(active, "informational"),
         successes=successes,
         ingredient_failures=bad,
         manifest_id=manifest_id,
-        signed_at=_time(signature.get("time")),
+        signed_at=signed_at,
         time_stamped="timeStamp.trusted" in successes,
         issuer=str(signature.get("issuer") or ""),
         claim_generator=tools[0] if tools else "",
@@ -112,7 +167,10 @@ def judge(report: Json, results: Json, state: str) -> ManifestReading:
         warrant=warrant.model_dump(mode="json") if warrant else None,
         consent=consent.model_dump(mode="json") if consent else None,
         actions=read_actions(manifest),
+        source_types=tuple(kind for kind in kinds if isinstance(kind, str)),
         findings=lint_manifest(manifest),
+        notices=find_notices(manifest, results),
+        tree=grow_tree(report, results),
     )
 
 
@@ -134,12 +192,12 @@ def _verdict(
 def _ingredient_failures(report: Json, results: Json) -> tuple[IngredientFailure, ...]:
     """Collect what fails in any ingredient of any manifest, untrusted signers apart."""
     found = []
-    for manifest_id, manifest in _object(report.get("manifests")).items():
-        for ingredient in objects(_object(manifest).get("ingredients")):
-            own = _object(ingredient.get("validation_results"))
-            codes = _codes(_object(own.get("activeManifest")), "failure") + _delta_codes(own)
+    for manifest_id, manifest in as_object(report.get("manifests")).items():
+        for ingredient in objects(as_object(manifest).get("ingredients")):
+            own = as_object(ingredient.get("validation_results"))
+            codes = code_list(as_object(own.get("activeManifest"))) + _delta_codes(own)
             # Claims of version 1 keep a flat list instead.
-            codes += _codes(ingredient, "validation_status")
+            codes += code_list(ingredient, "validation_status")
             found.append((str(manifest_id), ingredient.get("relationship"), codes))
     found.append((str(report.get("active_manifest", "")), None, _delta_codes(results)))
     return tuple(
@@ -150,19 +208,7 @@ def _ingredient_failures(report: Json, results: Json) -> tuple[IngredientFailure
 
 
 def _delta_codes(results: Json) -> tuple[str, ...]:
-    deltas = objects(results.get("ingredientDeltas"))
-    return tuple(
-        code for d in deltas for code in _codes(_object(d.get("validationDeltas")), "failure")
-    )
-
-
-def _codes(results: Json, kind: str) -> tuple[str, ...]:
-    codes = (str(entry.get("code", "unknown")) for entry in objects(results.get(kind)))
-    return tuple(dict.fromkeys(codes))  # the library reports some twice
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
+    return tuple(code for codes in delta_codes_by_uri(results).values() for code in codes)
 
 
 def _time(value: object) -> datetime | None:

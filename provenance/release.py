@@ -7,7 +7,7 @@ carries every mark. Any failure aborts the warrant, gives its uses back and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -26,12 +26,16 @@ from provenance.containers import Mime
 from provenance.draft import Draft, require_draft
 from provenance.errors import NotReleased
 from provenance.fingerprints import Fingerprint, fingerprint
-from provenance.labels import draw_visible_label, read_labels, write_xmp
+from provenance.label_rules import label_demand
+from provenance.labels import read_labels, write_xmp
 from provenance.manifest import GENERATOR, SwapClaim
 from provenance.media import decode, encode
 from provenance.registry import Registry, ReleaseRow
 from provenance.signers import Signer
 from provenance.store import Store
+from provenance.timestamps import TimeStamper, TsaUnavailable
+from provenance.timetokens import TimeStampRefused, make_query
+from provenance.visible_label import place_visible_label
 from provenance.watermark import Payload, Watermark, issue_payload
 
 
@@ -51,13 +55,14 @@ class Released:
 class Press:
     """What a release needs: marks, signer, trust, desk, registry, store, clock and randomness.
 
-    `provider` is the organisation named in the labels; `clock` gives unix seconds, `rng(n)` n
-    secret random bytes.
+    `stamper` gives time stamps of an authority that `anchors` trust; `provider` is the organisation
+    named in the labels; `clock` gives unix seconds, `rng(n)` n secret random bytes.
     """
 
     desk: WarrantDesk
     watermark: Watermark
     signer: Signer
+    stamper: TimeStamper
     anchors: TrustAnchors
     registry: Registry
     store: Store
@@ -66,9 +71,10 @@ class Press:
     rng: Callable[[int], bytes]
 
 
-def release(draft: Draft, *, press: Press) -> Released:
+def release(draft: Draft, *, press: Press, territories: Collection[str] = ()) -> Released:
     """Turn a draft into the released picture, in the format of its target; nothing else can.
 
+    The visible label is as the rules of `territories`, and always the product's own, ask for it.
     Raises WarrantInvalid for anything but a draft under a warrant of the press's own desk. Raises
     NotReleased for every other failure, with the cause chained; the warrant is then aborted and
     nothing was kept. Raises ClockRollback or StoreUnavailable when not even the abort can be
@@ -82,10 +88,12 @@ def release(draft: Draft, *, press: Press) -> Released:
     try:
         warrant.require(source_sha256=draft.source.sha256, target_sha256=draft.target.sha256)
         payload = issue_payload(warrant, rng=press.rng)
-        marked = _mark(draft, payload, press)
+        marked = _mark(draft, payload, press, territories)
         warrant.require()
         signed = _sign(draft, marked, payload, press)
-        print_ = _read_back(signed.data, draft.target.mime, payload.mark_id, press)
+        print_ = _read_back(
+            signed.data, draft.target.mime, payload.mark_id, press, stamped=signed.stamped
+        )
         for data in (signed.store, signed.data):
             kept.append(press.store.put(data))
         return _finish(draft, signed, payload, print_, press)
@@ -107,10 +115,13 @@ def _undo(warrant: Warrant, kept: Sequence[str], reason: str, press: Press) -> N
                 press.store.drop(sha256)
 
 
-def _mark(draft: Draft, payload: Payload, press: Press) -> bytes:
+def _mark(draft: Draft, payload: Payload, press: Press, territories: Collection[str]) -> bytes:
     """Return the encoded picture with visible label, watermark and metadata labels."""
-    labelled = draw_visible_label(draft.frame, avoid=draft.faces)
-    marked = press.watermark.embed(labelled, payload)
+    height, width = draft.frame.shape[:2]
+    demand = label_demand(territories)
+    label = place_visible_label((height, width), avoid=draft.faces, demand=demand)
+    marked = press.watermark.embed(label.draw(draft.frame), payload)
+    label.require_readable(marked)
     xmp = write_xmp(
         provider=press.provider,
         system=GENERATOR["name"],
@@ -148,20 +159,39 @@ def _sign(draft: Draft, marked: bytes, payload: Payload, press: Press) -> Signed
         source=draft.source,
         signer=press.signer,
         warrant=draft.warrant,
+        stamper=_choose_stamper(press),
     )
 
 
-def _read_back(data: bytes, mime: Mime, mark_id: str, press: Press) -> Fingerprint:
+def _choose_stamper(press: Press) -> TimeStamper | None:
+    """Return the stamper; None when there is no stamp now and the house releases without.
+
+    Only such a house asks twice: the key signs once for a warrant, so it must be known before.
+    """
+    if not press.desk.house.unstamped:
+        return press.stamper
+    try:
+        press.stamper.stamp(make_query(press.rng(32), nonce=int.from_bytes(press.rng(8), "big")))
+    except (TsaUnavailable, TimeStampRefused):
+        return None
+    return press.stamper
+
+
+def _read_back(
+    data: bytes, mime: Mime, mark_id: str, press: Press, *, stamped: bool
+) -> Fingerprint:
     """Read the finished bytes as a stranger would; raise NotReleased unless every mark is there."""
     reading = read_manifest(data, mime, anchors=press.anchors)
     if reading.verdict != "trusted" or reading.findings:
         raise NotReleased(f"the signed output reads back as '{reading.verdict}'")
+    if stamped and not reading.time_stamped:
+        raise NotReleased(f"the time stamp reads back as '{reading.time_stamp}'")
     picture = decode(data)
     detection = press.watermark.detect(picture.frame)
     if detection is None or detection.mark_id != mark_id:
         raise NotReleased("the watermark cannot be read back from the output")
     labels = read_labels(data, mime)
-    if labels is None or not labels.claims_ai or labels.problems:
+    if labels is None or not labels.claims_ai or labels.problems or labels.undisclosed:
         raise NotReleased("the labels cannot be read back from the output")
     if labels.output_id != mark_id:
         raise NotReleased("the labels name another output")
@@ -197,7 +227,7 @@ def _finish(
     content = {
         "manifest": signed.manifest_id,
         "output": press.desk.consents.commitment.commit("output", output_sha256),
-    }
+    } | ({} if signed.stamped else {"time_stamp": "none"})
     press.desk.finish(draft.warrant, content, record=record)
     return _as_released(rows[0], signed.data, draft.target.mime)
 
@@ -215,7 +245,9 @@ def redeliver(row: ReleaseRow, request: Request, *, press: Press, identity: str)
     if (entry.get("manifest"), entry.get("output")) != (row.manifest_id, commitment):
         raise NotReleased("the log has another output for this request than the register")
     mime = decode(data).mime
-    _read_back(data, mime, row.mark_id, press)
+    # What the house released unstamped, the log says; it is not stamped afterwards.
+    stamped = "time_stamp" not in entry
+    _read_back(data, mime, row.mark_id, press, stamped=stamped)
     return _as_released(row, data, mime)
 
 

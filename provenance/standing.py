@@ -29,11 +29,15 @@ def is_logged(log: AuditLog, index: int, manifest_id: str, *, key: PublicKey) ->
 
 
 class ConsentToday(NamedTuple):
-    """One consent behind an output: how it stands, as a state of evidence and in words."""
+    """One consent behind an output: how it stands, as a state of evidence and in words.
+
+    `note`: what became of its record or its person, empty where the record is kept as it was.
+    """
 
     consent: Consent
     state: State
     words: str
+    note: str = ""
 
 
 _WORST_FIRST: tuple[Consent, ...] = ("broken", "withdrawn", "ended", "current")
@@ -43,7 +47,8 @@ def consent_today(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday:
     """Look up a manifest's consent entry (commitment, role) in the book, as it stands now."""
     role = entry["role"]
     try:
-        state = book.read(book.find(entry["commitment"])).state
+        kept = book.read(book.find(entry["commitment"]))
+        state = kept.state
     except ConsentUnknown as error:
         return _kept_no_longer(book, entry) or ConsentToday(
             "broken", "fails", f"{role}: {error.message}"
@@ -54,7 +59,11 @@ def consent_today(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday:
     if state.status == "confirmed":
         return ConsentToday("current", "holds", f"{role}: consent given and confirmed {since}")
     words = f"{role}: consent {state.status} {since}; authentic, but no longer consented"
-    return ConsentToday("withdrawn" if state.status == "withdrawn" else "ended", "warns", words)
+    note = ""
+    if book.keys.shredded(kept.record.subject.pid):
+        note = f"{role}: the person was erased; their face template opens for nobody any more"
+    ended: Consent = "withdrawn" if state.status == "withdrawn" else "ended"
+    return ConsentToday(ended, "warns", words, note)
 
 
 def _kept_no_longer(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday | None:
@@ -64,11 +73,10 @@ def _kept_no_longer(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday
     if last is None or last["event"] not in FINAL:
         return None
     ended = datetime.fromtimestamp(last["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
-    words = (
-        f"{entry['role']}: consent {last['event']} {ended}, its record is no longer kept; "
-        "authentic, but no longer consented"
-    )
-    return ConsentToday("withdrawn" if last["event"] == "withdrawn" else "ended", "warns", words)
+    words = f"{entry['role']}: consent {last['event']} {ended}; authentic, but no longer consented"
+    note = f"{entry['role']}: the consent record is no longer kept; the log says how it ended"
+    how: Consent = "withdrawn" if last["event"] == "withdrawn" else "ended"
+    return ConsentToday(how, "warns", words, note)
 
 
 def worst_of(found: Sequence[ConsentToday]) -> Consent:

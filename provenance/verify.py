@@ -1,68 +1,86 @@
 """What may be said about a file: evidence that holds, or an error that says which does not.
 
-Manifest, watermark, labels, registry, log and consent are looked at apart and never averaged; where
-they contradict each other the answer is Tampered. A manifest that was stripped is found again
-through the watermark, and counts only when the perceptual fingerprint agrees, since a mark can be
-copied. Silence is never "authentic".
+Manifest, watermark, labels, registry, log and consent are looked at apart and never averaged; what
+they mean together is in `clash`, and where they contradict each other the answer is Tampered. A
+manifest that was stripped is found again through the watermark, and counts only when the perceptual
+fingerprint agrees, since a mark can be copied. Silence is never "authentic".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
-from policies.audit import AuditLog, LogTampered, verify_entry
-from policies.consents import ConsentBook
-from policies.errors import BadSignature, Malformed
-from policies.keys import PublicKey
-from policies.merkle import ProofInvalid
 from provenance.c2pa import ManifestReading, read_manifest
 from provenance.chains import TrustAnchors
+from provenance.clash import ManifestSays, MarkSays, compare_labels, compare_mark
 from provenance.errors import (
-    LabelRefused,
-    MediaError,
     NeverReleased,
     Tampered,
     Unmarked,
     Unreadable,
     Untrusted,
+    VerificationError,
 )
-from provenance.evidence import Consent, Evidence, Report, State, Subject
+from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, Subject
 from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
-from provenance.labels import read_labels
 from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
-from provenance.manifest import GENERATOR, MARK_ALG_PREFIX
+from provenance.manifest import MARK_ALG_PREFIX
 from provenance.media import Picture, decode
-from provenance.registry import Registry, ReleaseRow
-from provenance.standing import consent_today, is_logged, worst_of
-from provenance.store import Store
+from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
+from provenance.registry import ReleaseRow
+from provenance.second_engine import SecondEngine, compare
+from provenance.statements import (
+    VERDICT_WORDS,
+    content_of,
+    is_ours,
+    state_labels,
+    state_manifest,
+)
+from provenance.tree import ManifestNode
+from provenance.trust import NO_LISTS, TrustLists, read_by_use
 from provenance.watermark import Detection, Watermark
+
+__all__ = ["Archive", "Examination", "Verifier"]
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
-    """What only the releasing deployment has: registry, manifests, log and consents."""
+class Examination:
+    """Everything one verification found: `outcome` is a report, or the error that ends it.
 
-    registry: Registry
-    store: Store
-    log: AuditLog
-    log_key: PublicKey
-    consents: ConsentBook
+    `tree`: the file's own manifests; `manifest_id`, `issuer`: what its manifest says, whatever that
+    is worth. `meaning`, `label_meaning`: as in a report.
+    """
+
+    outcome: Report | VerificationError
+    evidence: tuple[Evidence, ...]
+    meaning: Meaning
+    label_meaning: LabelMeaning
+    manifest_id: str
+    issuer: str
+    tree: ManifestNode | None
+
+    def result(self) -> Report:
+        """Return the report, or raise the error."""
+        if isinstance(self.outcome, VerificationError):
+            raise self.outcome
+        return self.outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """Verifies with the trust it was given.
 
-    `anchors` alone make a manifest trusted; without `watermark` no mark is looked for, without
-    `archive` neither recovery, log nor consent are checked, and the report says so.
+    `anchors` and `lists` alone make a manifest trusted; without `watermark` no mark is looked for,
+    without `archive` neither recovery, log nor consent are checked, and the report says so. With
+    `second` another engine reads the manifest too, and differences are shown.
     """
 
     anchors: TrustAnchors
     watermark: Watermark | None = None
     archive: Archive | None = None
+    lists: TrustLists = NO_LISTS
+    second: SecondEngine | None = None
 
     def verify(self, data: bytes) -> Report:
         """Return what holds about a file.
@@ -72,13 +90,39 @@ class Verifier:
         Untrusted when an intact manifest leads to no anchor; Unreadable when a manifest or mark is
         there but cannot be read; Unmarked when there is nothing. Each carries the evidence found.
         """
+        return self.examine(data).result()
+
+    def examine(self, data: bytes) -> Examination:
+        """Return everything found about a file, also where its evidence does not hold.
+
+        Raises MediaError when it is no picture we read, StoreUnavailable for unreadable records.
+        """
         picture = decode(data)
-        reading = read_manifest(data, picture.mime, anchors=self.anchors)
+        reading = self.read(picture)
         mark = self.watermark.detect(picture.frame) if self.watermark else None
         case = _Case(picture, reading, mark, self)
-        if reading.verdict in ("no_manifest", "remote_manifest_not_fetched"):
-            return case.recover()
-        return case.judge()
+        outcome: Report | VerificationError
+        try:
+            outcome = case.conclude()
+        except VerificationError as error:
+            outcome = error
+        return Examination(
+            outcome=outcome,
+            evidence=tuple(case.lines),
+            meaning=case.meaning,
+            label_meaning=case.label_meaning,
+            manifest_id=reading.manifest_id,
+            issuer=reading.issuer,
+            tree=reading.tree,
+        )
+
+    def read(self, picture: Picture, *, store: bytes | None = None) -> ManifestReading:
+        """Read a picture's manifest, or one kept elsewhere, with every root for its own use."""
+        return read_by_use(
+            lambda anchors: read_manifest(picture.data, picture.mime, anchors=anchors, store=store),
+            self.anchors,
+            self.lists,
+        )
 
 
 @dataclass(slots=True)
@@ -90,35 +134,50 @@ class _Case:
     mark: Detection | None
     verifier: Verifier
     lines: list[Evidence] = field(default_factory=list)
+    meaning: Meaning = "unchecked"
+    label_meaning: LabelMeaning = "no labels"
 
-    def judge(self) -> Report:
-        """Judge a file that carries a manifest."""
-        self._look_at_manifest()
-        self._look_at_labels()
-        bound = _bound_id(self.reading)
-        self._look_at_mark(bound)
-        verdict, words = self.reading.verdict, _VERDICT_WORDS[self.reading.verdict]
-        if verdict in ("invalid", "ingredient_invalid"):
-            raise Tampered(words, evidence=tuple(self.lines))
+    def conclude(self) -> Report:
+        """Judge a file that carries a manifest; look for that of one that carries none."""
+        if self.reading.verdict in ("no_manifest", "remote_manifest_not_fetched"):
+            self._say("signature", "absent", VERDICT_WORDS[self.reading.verdict])
+            self._look_beside()
+            return self._recover()
+        self.lines += state_manifest(self.reading, self.picture.data)
+        self._look_beside()
+        return self._judge()
+
+    def _judge(self) -> Report:
+        reading = self.reading
+        verdict = "ingredient_invalid" if reading.ingredient_failures else reading.verdict
+        if verdict == "ingredient_invalid" or (verdict == "invalid" and not reading.intact):
+            raise Tampered(VERDICT_WORDS[verdict], evidence=tuple(self.lines))
         if verdict == "unreadable":
-            raise Unreadable(words, evidence=tuple(self.lines))
+            raise Unreadable(VERDICT_WORDS[verdict], evidence=tuple(self.lines))
         if self.mark is not None and self._is_ours_under_another_manifest(self.mark):
             return self._recover_release(self.mark)
-        if self._failed("watermark", "lint"):
-            raise Tampered("the file's evidence contradicts itself", evidence=tuple(self.lines))
-        if verdict == "intact_untrusted":
+        self._require_agreement()
+        if verdict != "trusted":
+            ended = reading.signer_expired
+            who = "its time-stamping authority" if ended else "the signer"
             raise Untrusted(
-                words,
-                mend="verify with the root certificate of the signer, if you trust them",
+                VERDICT_WORDS["expired" if ended else verdict],
+                mend=f"verify with the root certificate of {who}, if you trust them",
                 evidence=tuple(self.lines),
             )
-        return self._report("authentic", self.reading, bound or "")
+        return self._report("authentic", reading, _bound_id(reading) or "")
 
-    def recover(self) -> Report:
-        """Look for the manifest of a file that carries none, by way of its watermark."""
-        self._say("signature", "absent", _VERDICT_WORDS[self.reading.verdict])
-        self._look_at_labels()
-        self._look_at_mark(None)
+    def _require_agreement(self) -> None:
+        """Raise where the layers contradict each other; another maker's labels only warn."""
+        denied = self.label_meaning == "labels deny AI" and is_ours(self.reading)
+        if self.meaning == "clash" or denied or self._failed("watermark", "lint"):
+            why = [e.words for e in self.lines if e.subject == "agreement" and e.state == "fails"]
+            raise Tampered(
+                ": ".join(["the file's evidence contradicts itself", *why]),
+                evidence=tuple(self.lines),
+            )
+
+    def _recover(self) -> Report:
         if self.mark is None:
             raise Unmarked(
                 "no manifest and no readable mark: nothing can be said about this file's origin",
@@ -190,10 +249,7 @@ class _Case:
 
     def _read_kept(self, row: ReleaseRow, original: Picture, archive: Archive) -> ManifestReading:
         """Verify the manifest we keep against the output it was made for, then trust it."""
-        store = archive.store.get(row.manifest_sha256)
-        reading = read_manifest(
-            original.data, original.mime, anchors=self.verifier.anchors, store=store
-        )
+        reading = self.verifier.read(original, store=archive.store.get(row.manifest_sha256))
         state: State = "holds" if reading.verdict == "trusted" else "fails"
         self._say("trust", state, f"the kept manifest {row.manifest_id} is {reading.verdict}")
         named = (reading.manifest_id, _bound_id(reading))
@@ -201,90 +257,94 @@ class _Case:
             raise Tampered("the kept manifest does not verify", evidence=tuple(self.lines))
         return reading
 
-    def _look_at_manifest(self) -> None:
+    def _look_beside(self) -> None:
+        """Look at everything beside the manifest, and at what they all mean together."""
+        lists = "; ".join(one.words for one in self.verifier.lists.lists)
+        count = len(self.verifier.anchors.certificates)
+        given = f"no trust list is loaded; roots given: {count}"
+        self._say("trust lists", "holds" if lists else "absent", lists or given)
+        line, labels = state_labels(self.picture)
+        self.lines.append(line)
+        bound = _bound_id(self.reading)
+        manifest = self._manifest_says(bound)
+        mark = self._mark_says(manifest, bound)
+        cell = compare_mark(manifest, mark)
+        self.meaning = cell.meaning
+        self._look_at_mark(bound, manifest, cell.state)
+        self._say("agreement", cell.state, cell.words)
+        marked = mark in ("same", "unplaced")
+        label_cell = compare_labels(content_of(self.reading, marked=marked), labels)
+        self.label_meaning = label_cell.meaning
+        self._say("agreement", label_cell.state, label_cell.words)
+        if self.verifier.second is not None:
+            second = self.verifier.second.read(
+                self.picture.data,
+                self.picture.mime,
+                anchors=self.verifier.anchors,
+                lists=self.verifier.lists,
+            )
+            self.lines.append(compare(self.reading, second))
+
+    def _manifest_says(self, bound: str | None) -> ManifestSays:
         reading = self.reading
-        intact = reading.verdict in ("trusted", "intact_untrusted", "ingredient_invalid")
-        codes = ", ".join(reading.failures)
-        self._say(
-            "signature",
-            "holds" if intact else "fails",
-            f"the manifest {reading.manifest_id} fits this file"
-            if intact
-            else f"the file is not as it was signed: {codes or reading.detail}",
-        )
-        self._say(
-            "trust",
-            "holds" if reading.signer_trusted else "fails",
-            f"signed by {reading.issuer or 'an unknown signer'}"
-            + ("" if reading.signer_trusted else ", who leads to none of the given anchors"),
-        )
-        self._say(
-            "time stamp",
-            "holds" if reading.time_stamped else "absent",
-            f"stamped {reading.signed_at}"
-            if reading.time_stamped
-            else "no trusted time stamp: the signature ends with its certificate",
-        )
-        bad = "; ".join(
-            f"{i.relationship}: {', '.join(i.codes)}" for i in reading.ingredient_failures
-        )
-        self._say("ingredients", "fails" if bad else "holds", bad or "no ingredient fails")
-        lint = "; ".join(f"{f.code}: {f.words}" for f in reading.findings)
-        # Another maker's habits are not ours to judge; our own output keeps every rule.
-        ours = reading.warrant is not None or reading.claim_generator == GENERATOR["name"]
-        broken: State = "fails" if ours else "warns"
-        self._say("lint", broken if lint else "holds", lint or "the manifest keeps every rule")
+        if reading.verdict in ("no_manifest", "remote_manifest_not_fetched"):
+            return "none"
+        if not reading.intact:
+            return "broken"
+        # Another deployment may have worked on what was released here, under its own mark.
+        abroad = self.verifier.archive is not None and self._find_archive(reading) is None
+        if abroad or (bound is None and reading.warrant is None):
+            return "other"
+        if bound is None:
+            return "silent"
+        return "bound" if "c2pa.watermarked.bound" in reading.actions else "named"
 
-    def _look_at_mark(self, bound: str | None) -> None:
-        """Set watermark against manifest: a mark other than the one it names is a clash.
+    def _mark_says(self, manifest: ManifestSays, bound: str | None) -> MarkSays:
+        if self.verifier.watermark is None:
+            return "unchecked"
+        if self.mark is None:
+            return "absent"
+        if self.mark.mark_id is None:
+            return "unreadable"
+        if bound is not None and manifest != "other":
+            return "same" if self.mark.mark_id == bound else "another"
+        if self.verifier.archive is None:
+            return "unplaced"
+        known = self.verifier.archive.registry.by_mark(self.mark.mark_id)
+        return "another" if known is None else "same"
 
-        A mark under a manifest that names none may be an honest edit of a release: a warning.
-        """
+    def _look_at_mark(self, bound: str | None, manifest: ManifestSays, weight: State) -> None:
+        """Say what the pixels carry; `weight`: how that stands beside the manifest."""
         if self.verifier.watermark is None:
             self._say("watermark", "unchecked", "no watermark key was given")
             return
         if self.mark is None:
-            state: State = "warns" if bound else "absent"
-            words = "the mark the manifest names is not there" if bound else "no mark of this key"
-            self._say("watermark", state, words)
+            missed = bound is not None and manifest != "other"
+            words = "the mark the manifest names is not there" if missed else "no mark of this key"
+            self._say("watermark", "warns" if missed else "absent", words)
             return
         chance = f"by chance at most {self.mark.p_value:.0e}"
         if self.mark.mark_id is None:
             self._say("watermark", "warns", f"a mark is present ({chance}), its id is unreadable")
             return
         words = f"carries {self.mark.mark_id} ({chance})"
-        if not self.reading.manifest_id or self.mark.mark_id == bound:
+        if manifest == "none" or weight == "holds":
             self._say("watermark", "holds", words)
         else:
-            # Another deployment may have worked on what was released here, under its own mark.
-            foreign = self.verifier.archive and self._find_archive(self.reading) is None
-            clash = not foreign and (bound is not None or self.reading.warrant is not None)
-            named = f"{words}, but the manifest names {bound or 'none'}"
-            self._say("watermark", "fails" if clash else "warns", named)
-
-    def _look_at_labels(self) -> None:
-        try:
-            labels = read_labels(self.picture.data, self.picture.mime)
-        except (LabelRefused, MediaError) as error:
-            self._say("labels", "warns", error.message)
-            return
-        if labels is None:
-            self._say("labels", "absent", "no label says that the picture is AI-made")
-        elif labels.problems:
-            self._say("labels", "warns", "; ".join(labels.problems))
-        else:
-            says = "AI-made" if labels.claims_ai else "no AI"
-            self._say("labels", "holds", f"{says}, by {labels.provider or 'no provider'}")
+            self._say("watermark", weight, f"{words}, but the manifest names {bound or 'none'}")
 
     def _report(
         self, verdict: Literal["authentic", "recovered"], reading: ManifestReading, mark_id: str
     ) -> Report:
         archive = self._find_archive(reading)
-        consent = self._look_at_consents(reading.consent, archive)
-        self._look_at_log(reading.warrant, archive)
+        consent, lines = look_at_consents(reading.consent, archive)
+        self.lines += [*lines, look_at_log(reading.warrant, archive)]
         if self._failed("log"):
             raise Tampered("the log contradicts the manifest", evidence=tuple(self.lines))
-        self._look_at_release(reading, archive)
+        if reading.warrant is None or archive is None:
+            self._say("release", "unchecked", "its register was not given")
+        else:
+            self.lines.append(look_at_release(reading.manifest_id, archive))
         if self._failed("release"):
             raise NeverReleased(
                 "the file was signed here but never released: its release was broken off",
@@ -299,6 +359,8 @@ class _Case:
             issuer=reading.issuer,
             mark_id=mark_id,
             evidence=tuple(self.lines),
+            meaning=self.meaning,
+            label_meaning=self.label_meaning,
         )
 
     def _find_archive(self, reading: ManifestReading) -> Archive | None:
@@ -308,80 +370,11 @@ class _Case:
             return archive
         return archive if reading.warrant["log"]["origin"] == archive.log.origin else None
 
-    def _look_at_consents(
-        self, assertion: Mapping[str, Any] | None, archive: Archive | None
-    ) -> Consent:
-        if assertion is None or archive is None:
-            why = "the manifest names no consent" if archive else "its register was not given"
-            self._say("consent", "unchecked", why)
-            return "unchecked"
-        results = [consent_today(archive.consents, entry) for entry in assertion["consents"]]
-        for found in results:
-            self._say("consent", found.state, found.words)
-        return worst_of(results)
-
-    def _look_at_log(self, assertion: Mapping[str, Any] | None, archive: Archive | None) -> None:
-        if assertion is None or archive is None:
-            why = "the manifest names no log entry" if archive else "its log was not given"
-            self._say("log", "unchecked", why)
-            return
-        place = assertion["log"]
-        try:
-            proof = archive.log.prove(place["index"])
-            head = verify_entry(proof, origin=place["origin"], key=archive.log_key)
-        except (LogTampered, ProofInvalid, BadSignature, Malformed) as error:
-            self._say("log", "fails", error.message)
-            return
-        same = proof.entry.get("decision") == assertion["decision_hash"]
-        self._say(
-            "log",
-            "holds" if same and proof.entry.get("allow") is True else "fails",
-            f"entry {proof.index} of {head.size} is the decision that allowed this"
-            if same
-            else f"entry {proof.index} is another decision",
-        )
-
-    def _look_at_release(self, reading: ManifestReading, archive: Archive | None) -> None:
-        if reading.warrant is None or archive is None:
-            self._say("release", "unchecked", "its register was not given")
-            return
-        row = archive.registry.by_manifest(reading.manifest_id)
-        if row is not None and is_logged(
-            archive.log, row.log_index, reading.manifest_id, key=archive.log_key
-        ):
-            at = datetime.fromtimestamp(row.released_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-            self._say("release", "holds", f"released {at}, log entry {row.log_index}")
-            return
-        # Rare: only then is the whole log read. The register can be edited, the log cannot.
-        named = [
-            index
-            for index, entry in enumerate(archive.log.entries())
-            if entry.get("manifest") == reading.manifest_id
-        ]
-        logged = any(
-            is_logged(archive.log, index, reading.manifest_id, key=archive.log_key)
-            for index in named
-        )
-        words = "the log has this release" if logged else "the log has no release of this"
-        state: State = "warns" if logged else "fails"
-        self._say("release", state, f"not rightly in the register of releases; {words}")
-
     def _say(self, subject: Subject, state: State, words: str) -> None:
         self.lines.append(Evidence(subject, state, words))
 
     def _failed(self, *subjects: Subject) -> bool:
         return any(line.state == "fails" and line.subject in subjects for line in self.lines)
-
-
-_VERDICT_WORDS = {
-    "trusted": "the manifest is intact and its signer trusted",
-    "intact_untrusted": "the manifest is intact, but its signer leads to none of the given anchors",
-    "invalid": "the file or its manifest was changed after signing",
-    "ingredient_invalid": "the manifest builds on an ingredient that does not hold",
-    "no_manifest": "the file carries no manifest",
-    "remote_manifest_not_fetched": "the manifest is on a server; nothing is fetched",
-    "unreadable": "the file carries a manifest that cannot be read",
-}
 
 
 def _bound_id(reading: ManifestReading) -> str | None:

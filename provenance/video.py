@@ -7,9 +7,8 @@ video's name is never interpreted. The file is read from memory; every further f
 a container asks for is refused before it is opened. Times, counts and durations that the file
 claims are not believed: frames are counted as they arrive. Sound is not read.
 
-Not done here: the decoders are C code in this process. A sandbox of its own process (no network, no
-files, limits on memory and time) would contain a fault in them; until there is one, the short
-codec list and the caps are what stands between a crafted file and this process.
+The decoders are C code: `video_sandbox.read_apart` runs them in a process of their own, and every
+video that others made belongs there.
 """
 
 from __future__ import annotations
@@ -105,11 +104,16 @@ class VideoDamaged(VideoError):
     code = "VIDEO-DAMAGED"
 
 
+REFUSALS: Final = (VideoUnsupported, VideoTooLarge, VideoTooShort, VideoChanged, VideoDamaged)
+"""Everything that reading a video raises."""
+
+
 def read_frames(
     data: bytes,
     *,
     limits: VideoLimits = ENROLMENT_LIMITS,
     stopwatch: Callable[[], float] = time.monotonic,
+    threads: int = _THREADS,
 ) -> Iterator[tuple[float, Frame]]:
     """Yield every frame as (seconds since the first frame, BGR uint8 (h, w, 3)), upright.
 
@@ -124,12 +128,28 @@ def read_frames(
         with _open(data, demuxer) as container:
             stream = _only_video(container)
             _check_size(stream.codec_context.width, stream.codec_context.height, limits)
-            _prepare(stream, limits)
-            yield from _checked(_timed(container.decode(stream), limits, stopwatch), stream, limits)
+            _prepare(stream, limits, threads)
+            decoded = _timed(container.decode(stream), limits, stopwatch)
+            for at, frame in _checked(decoded, limits):
+                yield at, _upright(frame, threads)
     except FFmpegError as error:
         raise VideoDamaged(
             f"the video does not decode: {type(error).__name__}", mend="record the video again"
         ) from error
+
+
+def make_sample() -> bytes:
+    """Return an MP4 of two grey frames, made in one thread: what a decoder warms up with."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.thread_count = 1
+        for number in range(2):
+            grey = np.full((32, 32, 3), 100 + number, np.uint8)
+            container.mux(stream.encode(VideoFrame.from_ndarray(grey, format="bgr24")))
+        container.mux(stream.encode(None))
+    return out.getvalue()
 
 
 def sniff(data: bytes) -> Demuxer:
@@ -190,11 +210,11 @@ def _check_size(width: int, height: int, limits: VideoLimits) -> None:
         )
 
 
-def _prepare(stream: VideoStream, limits: VideoLimits) -> None:
+def _prepare(stream: VideoStream, limits: VideoLimits, threads: int) -> None:
     """Tell the decoder to stop at damage and at frames over the cap, before it allocates them."""
     context = stream.codec_context
     context.options = {"max_pixels": str(limits.pixels), "err_detect": "explode"}
-    context.thread_count = _THREADS
+    context.thread_count = threads
 
 
 def _timed(
@@ -214,9 +234,9 @@ def _timed(
 
 
 def _checked(
-    frames: Iterator[VideoFrame], stream: VideoStream, limits: VideoLimits
-) -> Iterator[tuple[float, Frame]]:
-    """Yield times and pixels, each frame held against the caps and against the first frame."""
+    frames: Iterator[VideoFrame], limits: VideoLimits
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Yield times and frames, each frame held against the caps and against the first frame."""
     form: tuple[int, int, int] | None = None
     start = at = 0.0
     pixels = 0
@@ -233,7 +253,7 @@ def _checked(
         if pixels > limits.total_pixels:
             raise VideoTooLarge(f"the video has more than {limits.total_pixels} pixels in all")
         recent.append(at)
-        yield at, _upright(frame)
+        yield at, frame
     if at < limits.min_seconds:
         raise VideoTooShort(
             f"the video shows {at:.1f} s, need at least {limits.min_seconds:g} s",
@@ -261,10 +281,10 @@ def _time(frame: VideoFrame) -> float:
     return float(frame.pts * frame.time_base)
 
 
-def _upright(frame: VideoFrame) -> Frame:
+def _upright(frame: VideoFrame, threads: int) -> Frame:
     """Return the pixels as they are to be seen: phones store the turn beside the pixels."""
     turns, rest = divmod(frame.rotation % 360, 90)
     if rest:
         raise VideoUnsupported("the video is turned by an angle that is not a quarter")
-    pixels: Frame = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24"), turns))
-    return pixels
+    stored = frame.to_ndarray(format="bgr24", threads=threads)
+    return np.ascontiguousarray(np.rot90(stored, turns))

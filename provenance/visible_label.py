@@ -1,88 +1,157 @@
-"""The words on the picture: where they go and how large they are.
+"""The words on the picture: where they go, how large they are, and whether they can be read.
 
-Decides a place that covers no face if there is one, and a size no law calls too small. Refuses a
-picture too small to hold the words. The result depends on nothing but picture, boxes and text.
+Decides a place that covers no face if there is one, a size no rule calls too small, and says how
+much of the faces is covered where no place is free. Refuses a picture too small to hold the words.
+The result depends on nothing but size, boxes and text, so one label serves every frame of a video.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
 
 from provenance.errors import LabelRefused, TooSmall
-from provenance.media import Box, Frame, require_frame
+from provenance.label_letters import Ink, choose_letters, require_showable
+from provenance.label_rules import Demand, label_demand
+from provenance.media import Box, require_frame
 
-Plate: TypeAlias = npt.NDArray[np.float64]
-"""(h, w, 2): how far the plate covers the picture and how far ink covers the plate, 0..1."""
+Frame: TypeAlias = npt.NDArray[np.uint8]
+"""BGR uint8 (h, w, 3)."""
 Table: TypeAlias = npt.NDArray[np.int32]
 
-DEFAULT_TEXT: Final = "AI-generated face swap"
-TEXT_SHARE: Final = 0.05
-"""Text height of an image label: at least 5 % of the shortest side (GB 45438-2025). Measured on
-capital letters, the strictest reading."""
+MIN_LETTER_PX: Final = 8
+"""Our choice: letters of fewer pixels are drawn but not read, whatever share they are."""
+PAD_BY_LETTER: Final = 0.5
 MARGIN_SHARE: Final = 0.015
 PLATE_OPACITY: Final = 0.78
-"""White text on a white picture keeps a contrast of 11:1 (WCAG 2.2 AAA asks 7:1)."""
+"""White text over a white picture then has a contrast of 11:1 (measured)."""
+MIN_CONTRAST: Final = 4.5
+"""WCAG 2.2, success criterion 1.4.3."""
+_LUMA = np.array([0.0722, 0.7152, 0.2126])  # WCAG 2.2, relative luminance; blue, green, red
 
 
-def draw_visible_label(frame: Frame, *, avoid: Sequence[Box], text: str = DEFAULT_TEXT) -> Frame:
-    """Return a copy of `frame` (BGR uint8 (h, w, 3)) with `text` on a dark plate.
+@dataclass(frozen=True, slots=True, eq=False)
+class VisibleLabel:
+    """A label with its place in pictures of one size.
 
-    Capital letters are at least 5 % of the shortest side high. The plate goes to the first corner
-    (bottom left, bottom right, top left, top right; text on one line, then on more) that touches no
-    box of `avoid`, else to the free place nearest to the bottom left, else to where it covers least
-    of the boxes. Raises `ShapeError`, `LabelRefused` for an empty or unprintable text, `TooSmall`
-    where no layout fits.
+    `box`: the plate; `letter_px`: height of the capitals; `covered`: share of the faces' pixels
+    under the plate, 0..1; `rule_ids`: the rules that asked for it.
     """
+
+    size: tuple[int, int]
+    box: Box
+    letter_px: int
+    covered: float
+    text: str
+    rule_ids: tuple[str, ...]
+    ink: Ink = field(repr=False)
+
+    @property
+    def words(self) -> str:
+        """Say in words what the label is and whether it keeps off the faces."""
+        place = f"letters of {self.letter_px} px at {self.box}"
+        if not self.covered:
+            return f"{place}, off every face"
+        return f"{place}, no place is free: it covers {self.covered:.1%} of the faces"
+
+    def draw(self, frame: Frame) -> Frame:
+        """Return a copy of `frame` (BGR uint8 (h, w, 3)) with the label.
+
+        Raises `ShapeError`, and `LabelRefused` for a frame of another size.
+        """
+        self._require_size(frame)
+        out = frame.copy()
+        part = self._part(out)
+        ink = self.ink[..., None]
+        part[...] = np.rint(part * (1 - PLATE_OPACITY) * (1 - ink) + 255 * ink).astype(np.uint8)
+        return out
+
+    def contrast(self, frame: Frame) -> float:
+        """Return the lowest WCAG contrast (1..21) of letters against the plate in a drawn frame.
+
+        The darkest pixel wholly inside a letter against the brightest wholly beside all letters.
+        Raises as `draw`.
+        """
+        self._require_size(frame)
+        light = _luminance(self._part(frame))
+        darkest, brightest = light[self.ink > 0.99].min(), light[self.ink < 0.01].max()
+        return float((darkest + 0.05) / (brightest + 0.05))
+
+    def require_readable(self, frame: Frame) -> None:
+        """Raise `LabelRefused` unless the label reads with 4.5:1 in a frame as it will be kept."""
+        ratio = self.contrast(frame)
+        if ratio < MIN_CONTRAST:
+            raise LabelRefused(
+                f"the visible label has a contrast of {ratio:.1f}:1, need {MIN_CONTRAST}:1",
+                mend="nothing may change the pixels of the label after it was drawn",
+            )
+
+    def _part(self, frame: Frame) -> Frame:
+        x0, y0, x1, y1 = self.box
+        return frame[y0:y1, x0:x1]
+
+    def _require_size(self, frame: Frame) -> None:
+        require_frame(frame)
+        if frame.shape[:2] != self.size:
+            raise LabelRefused(f"the label is for {self.size}, the frame is {frame.shape[:2]}")
+
+
+def draw_visible_label(
+    frame: Frame, *, avoid: Sequence[Box], demand: Demand | None = None
+) -> Frame:
+    """Return a copy of `frame` (BGR uint8 (h, w, 3)) with a label; see `place_visible_label`."""
     require_frame(frame)
-    if not text.strip() or not text.isprintable() or not _is_latin(text):
-        raise LabelRefused("a visible label needs words in Latin letters, the font has no others")
-    height, width = frame.shape[:2]
-    taken = _sum_taken(height, width, avoid)
-    drawn = _plates(text, min(height, width))
-    plates = [plate for plate in drawn if plate.shape[0] <= height and plate.shape[1] <= width]
-    if not plates:
+    size = (frame.shape[0], frame.shape[1])
+    return place_visible_label(size, avoid=avoid, demand=demand).draw(frame)
+
+
+def place_visible_label(
+    size: tuple[int, int], *, avoid: Sequence[Box], demand: Demand | None = None
+) -> VisibleLabel:
+    """Return the label for pictures of `size` (height, width), off the boxes in `avoid`.
+
+    Capitals have the height that `demand` asks (default: the product's own rule) and never under 8
+    pixels. Tried in turn, text on one line and then on more: the four corners from the bottom left,
+    the middles of the edges, the free place nearest to the bottom left; else where it covers least
+    of the boxes. Raises `LabelRefused` for words that cannot be shown, `TooSmall` where no layout
+    fits.
+    """
+    wanted = demand or label_demand()
+    require_showable(wanted.text)
+    height, width = size
+    letters = choose_letters(max(MIN_LETTER_PX, wanted.share * min(size)))
+    words = wanted.text.split()
+    pad = max(2, round(PAD_BY_LETTER * letters.capital_px))
+    inks = [np.pad(letters.draw(lines), pad) for lines in _layouts(words)]
+    fitting = [ink for ink in inks if ink.shape[0] <= height and ink.shape[1] <= width]
+    if not fitting:
         raise TooSmall(f"the label does not fit into {width} x {height} pixels")
-    margin = round(MARGIN_SHARE * min(height, width))
-    plate, y, x = _place(plates, taken, margin)
-    out = frame.copy()
-    part = out[y : y + plate.shape[0], x : x + plate.shape[1]]
-    cover, ink = plate[..., :1], plate[..., 1:]
-    part[...] = np.rint((part * (1 - cover)) * (1 - ink) + 255 * ink).astype(np.uint8)
-    return out
+    taken = _sum_taken(height, width, avoid)
+    ink, y, x = _place(fitting, taken, round(MARGIN_SHARE * min(size)))
+    box = (x, y, x + ink.shape[1], y + ink.shape[0])
+    covered = _covered(taken, y, x, ink) / max(1, int(taken[-1, -1]))
+    return VisibleLabel(size, box, letters.capital_px, covered, wanted.text, wanted.rule_ids, ink)
 
 
-def _is_latin(text: str) -> bool:
-    return all(ord(letter) < 0x100 for letter in text)
+def _luminance(pixels: Frame) -> npt.NDArray[np.float64]:
+    """Return WCAG 2.2 relative luminance of sRGB pixels, 0..1."""
+    level = pixels / 255.0
+    linear = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
+    luminance: npt.NDArray[np.float64] = linear @ _LUMA
+    return luminance
 
 
-def _plates(text: str, side_px: int) -> Iterator[Plate]:
-    """Yield plates (h, w, 2), plate opacity and ink 0..1, for one line and for broken lines."""
-    font = _find_font(TEXT_SHARE * side_px)
-    words = text.split()
+def _layouts(words: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the words on one line, then on two, up to a word a line."""
     for lines in range(1, len(words) + 1):
-        yield _draw_plate(_break_lines(words, lines), font)
+        yield _break_lines(words, lines)
 
 
-def _find_font(capital_px: float) -> ImageFont.FreeTypeFont:
-    """Return the smallest size of Pillow's own font whose capitals reach `capital_px`."""
-    size = 8
-    while True:
-        font = ImageFont.load_default(size)
-        if not isinstance(font, ImageFont.FreeTypeFont):
-            raise LabelRefused("no scalable font is available", mend="install Pillow with FreeType")
-        _, top, _, bottom = font.getbbox("A")
-        if bottom - top >= capital_px:
-            return font
-        # A capital is never higher than its size, so no smaller size than this can reach it.
-        size = max(size + 1, int(capital_px))
-
-
-def _break_lines(words: Sequence[str], lines: int) -> str:
+def _break_lines(words: Sequence[str], lines: int) -> list[str]:
     """Break words into `lines` lines whose lengths are as even as greedy filling makes them."""
     per_line = len(" ".join(words)) / lines
     broken, used = [""], 0
@@ -91,20 +160,7 @@ def _break_lines(words: Sequence[str], lines: int) -> str:
             broken.append("")
         broken[-1] = f"{broken[-1]} {word}".strip()
         used += len(word) + 1
-    return "\n".join(broken)
-
-
-def _draw_plate(text: str, font: ImageFont.FreeTypeFont) -> Plate:
-    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox(
-        (0, 0), text, font=font
-    )
-    pad = max(2, round(font.size * 0.35))
-    size = (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad)
-    ink = Image.new("L", size)
-    ImageDraw.Draw(ink).multiline_text((pad - left, pad - top), text, font=font, fill=255)
-    plate = np.full((size[1], size[0], 2), PLATE_OPACITY)
-    plate[..., 1] = np.asarray(ink) / 255.0
-    return plate
+    return broken
 
 
 def _sum_taken(height: int, width: int, avoid: Sequence[Box]) -> Table:
@@ -115,17 +171,14 @@ def _sum_taken(height: int, width: int, avoid: Sequence[Box]) -> Table:
     return taken.cumsum(0, np.int32).cumsum(1, np.int32)
 
 
-def _place(plates: Sequence[Plate], taken: Table, margin: int) -> tuple[Plate, int, int]:
-    """Return a plate and its top left corner (y, x): free corners first, then least covered."""
+def _place(inks: Sequence[Ink], taken: Table, margin: int) -> tuple[Ink, int, int]:
+    """Return a layout and its top left corner (y, x): free places first, then least covered."""
     height, width = taken.shape[0] - 1, taken.shape[1] - 1
-    for plate in plates:
-        h, w = plate.shape[:2]
-        my, mx = min(margin, height - h), min(margin, width - w)
-        below, right = height - h - my, width - w - mx
-        for y, x in ((below, mx), (below, right), (my, mx), (my, right)):
-            if taken[y + h, x + w] - taken[y, x + w] - taken[y + h, x] + taken[y, x] == 0:
-                return plate, y, x
-    best = min(plates, key=lambda plate: int(_cover_everywhere(plate, taken).min()))
+    for ink in inks:
+        for y, x in _edge_places(height - ink.shape[0], width - ink.shape[1], margin):
+            if not _covered(taken, y, x, ink):
+                return ink, y, x
+    best = min(inks, key=lambda ink: int(_cover_everywhere(ink, taken).min()))
     covered = _cover_everywhere(best, taken)
     places = np.argwhere(covered == covered.min())
     distance = (height - places[:, 0] - best.shape[0]) / height + places[:, 1] / width
@@ -133,7 +186,21 @@ def _place(plates: Sequence[Plate], taken: Table, margin: int) -> tuple[Plate, i
     return best, int(y), int(x)
 
 
-def _cover_everywhere(plate: Plate, taken: Table) -> Table:
+def _edge_places(room_y: int, room_x: int, margin: int) -> Iterator[tuple[int, int]]:
+    """Yield corners, then middles of edges, as (y, x); `room` is what the plate leaves."""
+    top, left = min(margin, room_y), min(margin, room_x)
+    bottom, right = room_y - top, room_x - left
+    yield from ((bottom, left), (bottom, right), (top, left), (top, right))
+    yield from ((bottom, room_x // 2), (top, room_x // 2))
+    yield from ((room_y // 2, left), (room_y // 2, right))
+
+
+def _covered(taken: Table, y: int, x: int, ink: Ink) -> int:
+    h, w = ink.shape
+    return int(taken[y + h, x + w] - taken[y, x + w] - taken[y + h, x] + taken[y, x])
+
+
+def _cover_everywhere(ink: Ink, taken: Table) -> Table:
     """Return how many taken pixels the plate covers at every top left corner it can have."""
-    h, w = plate.shape[:2]
+    h, w = ink.shape
     return taken[h:, w:] - taken[:-h, w:] - taken[h:, :-w] + taken[:-h, :-w]

@@ -390,6 +390,7 @@ class Studio:
                 issuer=office.desk_key.public,
                 clock=machine_now,
             ),
+            stamper=self.pki.authority(machine_now),
             anchors=self.pki.anchors,
             registry=self.registry,
             store=self.store,

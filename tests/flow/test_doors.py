@@ -215,6 +215,7 @@ def door_sign_manifest(site: Site, warrant: Any) -> object:
         source=site.source,
         signer=site.studio.press.signer,
         warrant=warrant,
+        stamper=site.studio.press.stamper,
     )
 
 
@@ -251,7 +252,7 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     **{
         name_of(open_watermark(n, key=bytes(32)), "embed"): door_embed(n) for n in list_watermarks()
     },
-    "provenance.signers.LocalSigner.sign": door_sign,
+    "provenance.signers.KeySigner.sign": door_sign,
     "provenance.c2pa.sign_manifest": door_sign_manifest,
     "provenance.release.release": door_release,
     "policies.warrants.WarrantDesk.finish": door_finish,
@@ -583,7 +584,7 @@ NO_DOORS: dict[str, str] = {
     "provenance.draft.require_draft": "the check of release; only returns what it was given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
     "provenance.watermark.payload.require_payload": "the check of every embed",
-    "provenance.signers.Signer.sign": "protocol; LocalSigner is a door",
+    "provenance.signers.Signer.sign": "protocol; KeySigner is a door",
     "provenance.release.redeliver": "only bytes whose warrant, log entry and marks say released",
     "generator.swap.require_untouched": "compares a rendering with its target; only raises",
     "generator.swap.require_person": "compares a face with its consent; only raises",

@@ -339,6 +339,21 @@ def test_verify_names_what_does_not_hold(cli: Cli, released_home: Any, tmp_path:
     assert "fails" in {line["state"] for line in found["evidence"]}
 
 
+def test_verify_writes_a_page_also_for_what_does_not_hold(
+    cli: Cli, released_home: Any, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    ended = cli("verify", released_home.released, "--second-engine", "--report", page)
+    assert ended.code == 0
+    assert "holds      second engine" in ended.out
+    assert "The evidence holds" in page.read_text(encoding="utf-8")
+    forged = tmp_path / "forged.webp"
+    forged.write_bytes(tamper(released_home.released.read_bytes()))
+    told = cli("verify", forged, "--report", page, "--json")
+    assert (told.code, told.json["verdict"]) == (5, "tampered")
+    assert "TAMPERED" in page.read_text(encoding="utf-8")
+
+
 def test_verify_says_nothing_about_an_unmarked_picture(cli: Cli, released_home: Any) -> None:
     ended = cli("verify", DEMO / "persona1_0.webp", "--json")
     assert (ended.code, ended.json["error"]["code"]) == (5, "UNMARKED")

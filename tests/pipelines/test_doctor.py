@@ -60,13 +60,31 @@ def test_without_a_home_everything_else_is_still_checked(tmp_path: Path) -> None
 
 def test_a_home_that_is_whole_holds(home: Any, quick: Callable[..., list[Finding]]) -> None:
     found = quick("_home", dpia_ref="DPIA 2026-3")
-    assert [f.state for f in found] == ["holds"] * 6
+    assert [f.state for f in found] == ["holds"] * 5
     assert "keys private" in found[0].words
     assert "4 entries lead to its root" in found[1].words, "two consents, given and confirmed"
     assert "2 of 2 consents verified" in found[2].words
     assert "0 purposes and forbids of the house" in found[3].words
     assert found[4].words == "0 people asked never to be swapped; the list can be read"
-    assert "good for" in found[5].words
+
+
+def test_the_local_authority_is_a_warning_and_one_outside_is_none(
+    home: Any, quick: Callable[..., list[Finding]]
+) -> None:
+    found = quick("_certificates")
+    assert [f.state for f in found] == ["warns", "holds", "holds"]
+    assert "FACEWARRANT_TSA_URL" in found[0].mend
+    assert "signing certificate is good for" in found[1].words
+    assert "time-stamping authority is good for" in found[2].words
+    found = quick("_certificates", tsa_url="https://tsa.test/")
+    assert [f.state for f in found] == ["holds", "holds"]
+    assert "https://tsa.test/" in found[0].words
+
+
+def test_without_a_home_there_is_no_certificate_to_look_at(
+    quick: Callable[..., list[Finding]],
+) -> None:
+    assert quick("_certificates") == []
 
 
 def test_without_an_impact_assessment_it_warns(
@@ -135,13 +153,15 @@ def test_an_exposed_key_fails(home: Any, quick: Callable[..., list[Finding]]) ->
 def test_a_certificate_soon_to_end_warns_and_an_ended_one_fails(
     tmp_path: Path, quick: Callable[..., list[Finding]]
 ) -> None:
-    for days_ago, state in ((350, "warns"), (400, "fails")):
+    for days_ago in (350, 400):
         settings = {"home": tmp_path / str(days_ago)}
         then = int(datetime.now(UTC).timestamp()) - days_ago * 86_400
         create(read_settings(**settings), clock=lambda then=then: then)
-        finding = quick("_home", **settings)[-1]
-        assert finding.state == state
-        assert finding.mend
+        finding = quick("_certificates", **settings)[1]
+        assert (finding.state, "renew" in finding.mend) == ("warns", True)
+        assert f"ends in {364 - days_ago} days" in finding.words
+        failed = [f for f in quick("_home", **settings) if f.state == "fails"]
+        assert bool(failed) == (days_ago > 365)
 
 
 def test_a_changed_log_fails(home: Any, quick: Callable[..., list[Finding]]) -> None:

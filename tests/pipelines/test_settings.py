@@ -25,6 +25,7 @@ def test_these_are_all_settings_and_none_switches_a_gate_off() -> None:
         "pkcs11_library",
         "pkcs11_token",
         "pkcs11_pin",
+        "tsa_url",
         "threads",
         "swapper",
         "insightface_pack",

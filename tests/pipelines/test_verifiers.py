@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipelines.keyfiles import KeyFileRefused
 from pipelines.settings import read_settings
 from pipelines.verifiers import open_verifier
 from provenance.errors import CertificateRefused, Untrusted
+from provenance.second_engine import EngineMissing
 
 
 def test_a_home_gives_trust_mark_and_archive(released_home: Any) -> None:
@@ -20,7 +22,8 @@ def test_a_home_gives_trust_mark_and_archive(released_home: Any) -> None:
         "current",
         "facewarrant",
     )
-    assert "unchecked" not in {line.state for line in report.evidence}
+    unchecked = {line.subject for line in report.evidence if line.state == "unchecked"}
+    assert unchecked == {"revocation"}, "no OCSP answer is inside, and none is fetched"
 
 
 def test_without_a_home_nothing_is_trusted(released_home: Any, tmp_path: Path) -> None:
@@ -62,4 +65,23 @@ def test_a_signers_own_certificate_is_no_anchor(released_home: Any) -> None:
 def test_an_exposed_key_stops_the_verifier_too(released_home: Any) -> None:
     (released_home.path / "keys" / "watermark.key").chmod(0o644)
     with pytest.raises(KeyFileRefused), open_verifier(released_home.settings, []):
+        pass
+
+
+def test_a_second_engine_is_asked_only_where_it_is_wanted(released_home: Any) -> None:
+    data = released_home.released.read_bytes()
+    for wanted in (False, True):
+        with open_verifier(released_home.settings, [], second_engine=wanted) as verifier:
+            subjects = {line.subject for line in verifier.verify(data).evidence}
+        assert ("second engine" in subjects) is wanted
+
+
+def test_a_missing_second_engine_is_said(
+    released_home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "encypher_c2pa", None)
+    with (
+        pytest.raises(EngineMissing),
+        open_verifier(released_home.settings, [], second_engine=True),
+    ):
         pass

@@ -240,6 +240,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "manifest_sha256": "0", "output_sha256": "1", "mime": "image/png", "fingerprint": "f",
         "log_index": 1, "released_at": 1,
     },
+    "decision": {"decision_id": "d", "document": b"0", "facts": b"0"},
+    "release_frame": {"mark_id": "m", "second": 0, "fingerprint": "f"},
     "release_person": {"record_id": "r", "mark_id": "m"},
 }  # fmt: skip
 FREE: dict[str, dict[str, Any]] = {
@@ -346,7 +348,7 @@ def test_no_row_is_replaced_on_postgresql(postgres_url: str) -> None:
         assert "duplicate key" in refused(run, database, f"insert into {name} {values}").message
         first = next(iter(row))
         upsert = f"insert into {name} {values} on conflict ({first}) do update set {first} = 'x'"
-        if name not in ("erasure", "consent_event", "release_person"):
+        if name not in ("erasure", "consent_event", "release_frame", "release_person"):
             refused(run, database, upsert)
         assert "append-only" in refused(run, database, f"truncate {name} cascade").message
         assert count(database, METADATA.tables[name]) == 1

@@ -164,6 +164,36 @@ def test_every_word_changes_the_digest_of_the_policy(folder: Path, name: str, co
     assert load(folder).sha256 != before
 
 
+def test_a_house_may_say_why_it_releases_unstamped(tmp_path: Path) -> None:
+    folder = tmp_path / "policy"
+    folder.mkdir(mode=0o755)
+    shipped = load(folder)
+    assert (shipped.unstamped, "unstamped" in shipped.parts) == ("", False)
+    write(folder, **{"release.toml": 'unstamped = "The studio has no line to the outside."'})
+    house = load(folder)
+    assert house.unstamped == "The studio has no line to the outside."
+    assert house.parts["unstamped"] == house.unstamped
+    assert house.sha256 != shipped.sha256
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "unstamped = true",
+        'unstamped = ""',
+        'unstamped = " "',
+        'unstamped = "a\\nb"',
+        "unstamped = " + repr("x" * 401),
+        'unstamped = "why"\nlabels = "off"',
+        "unstamped",
+    ],
+)
+def test_a_house_that_does_not_say_why_is_refused(tmp_path: Path, content: str) -> None:
+    write(tmp_path / "policy", **{"release.toml": content})
+    assert "release.toml" in refused(HouseInvalid, "HOUSE-INVALID", tmp_path / "policy")
+
+
 def test_forbids_of_several_files_count_in_the_order_of_their_names(folder: Path) -> None:
     write(folder, **{"a.cedar": FORBID.replace("NO-ADS", "FIRST")})
     assert list(load(folder).gate.house) == ["HOUSE-FIRST", "HOUSE-NO-ADS"]

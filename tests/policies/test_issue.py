@@ -21,7 +21,7 @@ HEAD = "5" * 64
 def write(office: Any, request: Request, measured: Measured, number: int = 1) -> Warrant:
     """A signed warrant, without a desk that keeps it."""
     with office.database.transaction() as connection:
-        decision = office.desk._evaluate(request, measured, connection)
+        decision, _ = office.desk._evaluate(request, measured, connection)
     return sign_warrant(
         request,
         measured,

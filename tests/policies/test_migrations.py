@@ -26,16 +26,17 @@ from policies.tables import METADATA
 
 NEWEST = REVISIONS[-1]
 VERSION = f"select version_num from {VERSION_TABLE}"  # noqa: S608 - our own name
-NEXT = """
+AFTER = f"{int(NEWEST) + 1:04}"
+NEXT = f"""
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{AFTER}"
+down_revision = "{NEWEST}"
 
 
 def upgrade() -> None:
     op.execute("create table added (id integer not null primary key)")
-    {more}
+    {{more}}
 """
 
 
@@ -248,7 +249,7 @@ def test_an_older_database_is_refused(
     empty_url: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Database(empty_url).close()
-    monkeypatch.setattr(revisions, "REVISIONS", (NEWEST, "0002"))
+    monkeypatch.setattr(revisions, "REVISIONS", (*REVISIONS, AFTER))
     with pytest.raises(StoreOutdated) as caught:
         Database(empty_url)
     assert caught.value.code == "STORE-OUTDATED"
@@ -278,17 +279,17 @@ def test_tables_from_before_the_revisions_are_refused(
 
 @pytest.fixture
 def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`next_revision(more)`: pretend that a second revision ships, which adds a table."""
+    """`next_revision(more)`: pretend that one more revision ships, which adds a table."""
     shipped = Path(migrations.__path__[0])
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/0001_baseline.py"):
-        (folder / name).write_bytes((shipped / name).read_bytes())
+    for path in (shipped / "env.py", *shipped.glob("versions/[0-9]*.py")):
+        (folder / path.relative_to(shipped)).write_bytes(path.read_bytes())
 
     def add(more: str = "") -> None:
-        (folder / "versions" / "0002_next.py").write_text(NEXT.format(more=more), "utf-8")
+        (folder / "versions" / f"{AFTER}_next.py").write_text(NEXT.format(more=more), "utf-8")
         monkeypatch.setattr(revisions, "MIGRATIONS", str(folder))
-        monkeypatch.setattr(revisions, "REVISIONS", (NEWEST, "0002"))
+        monkeypatch.setattr(revisions, "REVISIONS", (*REVISIONS, AFTER))
 
     return add
 
@@ -300,11 +301,35 @@ def test_an_upgrade_goes_to_the_newest_and_keeps_what_is_there(
     run("insert into disposal (record_id, due_at, at) values ('r', 1, 2)")
     next_revision()
     database = Database(empty_url, upgrade=True)
-    assert (database.opened_at, read_revision(empty_url)) == (NEWEST, "0002")
+    assert (database.opened_at, read_revision(empty_url)) == (NEWEST, AFTER)
     assert run("select count(*) from added") == [0]
     assert run("select record_id from disposal") == ["r"]
     database.close()
     Database(empty_url).close()
+
+
+def test_a_database_of_the_first_revision_is_upgraded_to_what_the_tables_say(
+    empty_url: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(revisions, "REVISIONS", ("0001",))
+        Database(empty_url).close()
+    run(
+        "insert into release values ('m', 'r', 'w', 'urn:c2pa:1', 'a', 'b', 'image/png', 'f', 7, 1)"
+    )
+    database = Database(empty_url, upgrade=True)
+    assert database.opened_at == "0001"
+    with database.transaction() as connection:
+        options = {"version_table": VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, METADATA) == []
+    assert run("select log_index from release") == [7]
+    run("insert into release_frame values ('m', 0, 'f')")
+    run("insert into decision values ('d', 'x', 'y')")
+    for table in ("release_frame", "decision"):
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+            run(f"delete from {table}")  # noqa: S608 - our own names
+    database.close()
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing(

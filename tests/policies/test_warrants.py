@@ -15,10 +15,10 @@ import pytest
 import sqlalchemy as sa
 
 from policies.audit import ClockRollback, Receipt, verify_entry
-from policies.canonical import canonical
+from policies.canonical import canonical, parse
 from policies.cedar import HERE, Gate
 from policies.database import Database
-from policies.decide import Refused
+from policies.decide import Refused, decide
 from policies.digest import sha256_hex
 from policies.entries import MAX_ENTRY_BYTES
 from policies.errors import Error, Malformed, StoreUnavailable
@@ -26,6 +26,7 @@ from policies.keys import SigningKey
 from policies.law import LawBook
 from policies.request import MOST_PEOPLE
 from policies.rules import RULES
+from policies.tables import DECISION
 from policies.warrant import Warrant, WarrantInvalid, read_warrant
 from policies.warrants import ActiveWarrant, WarrantDesk, _fit, require_active
 
@@ -104,6 +105,34 @@ def test_nothing_in_the_log_names_a_person(office: Any) -> None:
 
 
 # --- refusals -----------------------------------------------------------------------------------
+
+
+def test_the_decision_behind_a_warrant_is_kept_with_its_facts(office: Any) -> None:
+    """An auditor decides again on the same facts and must come to the same decision."""
+    request = office.swap_request()
+    with pytest.raises(Refused):
+        office.desk.admit(request, office.measured(request, source_faces=2))
+    measured = office.measured(request)
+    office.desk.precheck(request, identity_model_sha256=measured.identity_model_sha256)
+    warrant = office.desk.admit(request, measured)
+    with office.database.transaction() as connection:
+        kept = connection.execute(sa.select(DECISION)).all()
+    assert [row.decision_id for row in kept] == [warrant.decision_id], "refusals are not kept"
+    document, facts = kept[0].document, kept[0].facts
+    entry = office.log.prove(warrant.decision_index).entry
+    assert sha256_hex(document) == warrant.decision_sha256 == entry["decision"]
+    assert sha256_hex(facts) == entry["facts"]
+    again = decide(
+        parse(facts),
+        request_sha256=warrant.request_sha256,
+        decision_id=warrant.decision_id,
+        now=office.clock.now,
+        house=office.house,
+    )
+    assert canonical(again.model_dump(mode="json")) == document
+    with pytest.raises(StoreUnavailable, match="append-only"):
+        with office.database.transaction() as connection:
+            connection.execute(sa.delete(DECISION))
 
 
 def test_a_refusal_is_logged_with_its_reasons_and_takes_nothing(office: Any) -> None:

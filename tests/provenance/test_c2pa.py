@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import logging
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import c2pa
 import encypher_c2pa
@@ -25,14 +27,22 @@ from policies.keys import SigningKey
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant
 from provenance.c2pa import IngredientRefused, Signed, read_manifest, sign_manifest
-from provenance.chains import CLAIM_SIGNING, ChainRefused, TrustAnchors
+from provenance.chains import (
+    CLAIM_SIGNING,
+    Algorithm,
+    ChainRefused,
+    TrustAnchors,
+    load_anchors,
+)
 from provenance.containers import Mime
 from provenance.errors import CertificateRefused, SigningFailed
 from provenance.manifest import LintFinding, LogPosition, SwapClaim
 from provenance.media import Picture, decode, encode
 from provenance.pki import DevelopmentChain, make_development_chain
-from provenance.reading import UNTRUSTED, ManifestReading
+from provenance.reading import EXPIRED, UNTRUSTED, ManifestReading
 from provenance.signers import AlreadySigned, LocalSigner, Signer
+from provenance.timestamps import Relay, TsaUnavailable
+from provenance.timetokens import make_query
 
 MIMES: tuple[Mime, ...] = ("image/jpeg", "image/png", "image/webp")
 SUFFIX = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
@@ -40,6 +50,7 @@ NOBODY = TrustAnchors(())
 SIDE_PX = 160
 
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PIXELS_CHANGED = "assertion.dataHash.mismatch"
 DESK = SigningKey.from_seed(b"w" * 32).public  # the desk of tests/conftest.py
 
@@ -110,6 +121,7 @@ class Bench:
             "source": self.source,
             "signer": self.signer,
             "warrant": self.warrant,
+            "stamper": None,
         }
         return sign_manifest(encode(self.target.frame, mime), claim, **(given | changes))
 
@@ -222,6 +234,215 @@ def test_independent_engine_agrees(
         signed + b"more",
     ):
         assert state(tampered, pki.anchors) == "Invalid"
+
+
+# ------------------------------------------------------------------------------ time stamps
+
+
+def states(
+    data: bytes, mime: Mime, path: Path, anchors: TrustAnchors
+) -> tuple[str, str, str, list[str]]:
+    """Verdict and time stamp by our engine, state and failures by the other one."""
+    path.write_bytes(data)
+    reading = read_manifest(data, mime, anchors=anchors)
+    found = encypher_c2pa.verify(
+        str(path),
+        trust_pem=anchors.pem or None,
+        tsa_trust_pem=anchors.time_stamping_pem or None,
+        no_default_trust=True,
+        telemetry=False,
+        online=False,
+    )
+    codes = [entry["code"] for entry in found["validation_results"]["failure"]]
+    return reading.verdict, reading.time_stamp, str(found["validation_state"]), codes
+
+
+@pytest.mark.parametrize("alg", get_args(Algorithm))
+@pytest.mark.parametrize("mime", MIMES)
+def test_every_algorithm_reads_trusted_and_stamped_in_both_engines(
+    bench: Bench, tmp_path: Path, mime: Mime, alg: Algorithm
+) -> None:
+    made = make_development_chain(organisation="Test Studio", now=now(), algorithm=alg)
+    signer = LocalSigner(key=made.leaf_key, chain=made.chain, issuer=DESK, clock=now)
+    before = now()
+    signed = bench.sign(mime, signer=signer, stamper=made.authority(now))
+    path = tmp_path / f"signed{SUFFIX[mime]}"
+    both = states(signed.data, mime, path, made.anchors)
+    assert both == ("trusted", "trusted", "Trusted", [])
+    reading = read_manifest(signed.data, mime, anchors=made.anchors)
+    assert reading.time_stamped
+    assert reading.signed_at is not None
+    assert abs(reading.signed_at - before) < timedelta(minutes=1)
+    assert len(signed.store) <= 20_000
+
+
+def test_a_stamp_of_an_unknown_authority_says_so(
+    bench: Bench, pki: DevelopmentChain, other_pki: DevelopmentChain
+) -> None:
+    data = bench.sign(stamper=other_pki.authority(now)).data
+    alone = read_manifest(data, "image/jpeg", anchors=TrustAnchors((pki.root,)))
+    assert (alone.verdict, alone.time_stamp, alone.time_stamped) == ("trusted", "untrusted", False)
+    both = TrustAnchors((pki.root, other_pki.root))
+    known = read_manifest(data, "image/jpeg", anchors=both)
+    assert (known.verdict, known.time_stamp) == ("trusted", "trusted")
+
+
+def test_without_a_stamper_the_stamp_is_missing(bench: Bench, pki: DevelopmentChain) -> None:
+    reading = read_manifest(bench.sign().data, "image/jpeg", anchors=pki.anchors)
+    assert (reading.time_stamp, reading.time_stamped, reading.signed_at) == ("missing", False, None)
+
+
+EXPIRED_FILES = Path(__file__).parents[1] / "vectors" / "expired"
+
+
+@pytest.mark.parametrize(
+    ("file", "known", "ours", "stamp", "theirs"),
+    [
+        ("stamped", True, "trusted", "trusted", "Trusted"),
+        ("stamped", False, "invalid", "untrusted", "Valid"),
+        ("unstamped", True, "invalid", "missing", "Valid"),
+        ("unstamped", False, "invalid", "missing", "Valid"),
+    ],
+)
+def test_an_expired_signer_is_trusted_by_its_time_stamp_alone(
+    tmp_path: Path, file: str, known: bool, ours: str, stamp: str, theirs: str
+) -> None:
+    """The other engine says "Valid" of an expired signer, but names the code and does not trust."""
+    root = [EXPIRED_FILES / "root.pem"]
+    anchors = load_anchors(root, time_stamping=root) if known else NOBODY
+    data = (EXPIRED_FILES / f"{file}.jpg").read_bytes()
+    *found, codes = states(data, "image/jpeg", tmp_path / "x.jpg", anchors)
+    assert found == [ours, stamp, theirs]
+    reading = read_manifest(data, "image/jpeg", anchors=anchors)
+    assert reading.signer_expired == (ours == "invalid")
+    assert (EXPIRED in reading.failures) == (ours == "invalid")
+    assert ("claimSignature.outsideValidity" in codes) == (ours == "invalid")
+
+
+def test_an_expired_signer_is_not_said_of_a_tampered_file() -> None:
+    data = flip((EXPIRED_FILES / "unstamped.jpg").read_bytes(), 14_500)
+    reading = read_manifest(data, "image/jpeg", anchors=NOBODY)
+    assert PIXELS_CHANGED in reading.failures
+    assert not reading.signer_expired
+
+
+class Stamper:
+    """A stamper that answers as a test says."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self.stamp = answer
+
+
+def raising(error: Exception) -> Callable[[bytes], bytes]:
+    def answer(_query: bytes) -> bytes:
+        raise error
+
+    return answer
+
+
+def test_without_a_time_stamp_nothing_is_signed(bench: Bench) -> None:
+    down = TsaUnavailable("tsa.test does not answer")
+    with pytest.raises(TsaUnavailable) as caught:
+        bench.sign(stamper=Stamper(raising(down)))
+    assert caught.value is down
+    assert caught.value.code == "TSA-UNAVAILABLE"
+
+
+def test_a_stamper_that_breaks_is_the_cause(bench: Bench) -> None:
+    broken = ZeroDivisionError()
+    with pytest.raises(SigningFailed) as caught:
+        bench.sign(stamper=Stamper(raising(broken)))
+    assert caught.value.__cause__ is broken
+
+
+@pytest.mark.parametrize("wrong", ["junk", "nonce", "digest"])
+def test_the_library_takes_no_wrong_stamp_either(
+    bench: Bench, pki: DevelopmentChain, wrong: str
+) -> None:
+    """The patient stamper refuses these before; this is what stands behind it."""
+    local = pki.authority(now)
+    answers: dict[str, Callable[[bytes], bytes]] = {
+        "junk": lambda _query: b"junk",
+        "nonce": lambda query: local.stamp(query[:-4] + bytes([query[-4] ^ 1]) + query[-3:]),
+        "digest": lambda _query: local.stamp(make_query(bytes(32), nonce=1)),
+    }
+    with pytest.raises(SigningFailed):
+        bench.sign(stamper=Stamper(answers[wrong]))
+
+
+def test_a_library_that_cannot_reach_the_relay_is_told(
+    bench: Bench, pki: DevelopmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def nowhere(_stamper: object) -> Iterator[Relay]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        yield Relay(f"http://127.0.0.1:{port}/")
+
+    monkeypatch.setattr(provenance.c2pa, "serve_stamps", nowhere)
+    with pytest.raises(TsaUnavailable) as caught:
+        bench.sign(stamper=pki.authority(now))
+    assert "NO_PROXY" in caught.value.mend
+
+
+def test_a_signer_that_fails_is_not_taken_for_a_missing_stamp(
+    bench: Bench, pki: DevelopmentChain
+) -> None:
+    with pytest.raises(SigningFailed) as caught:
+        bench.sign(signer=FailingSigner(pki.chain.pem, b""), stamper=pki.authority(now))
+    assert caught.value.code == "SIGNING-FAILED"
+
+
+def test_a_stamp_that_does_not_read_back_is_not_returned(
+    bench: Bench, pki: DevelopmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def forgetful(_stamper: object) -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr(provenance.c2pa, "serve_stamps", forgetful)
+    with pytest.raises(SigningFailed, match="reads back as missing"):
+        bench.sign(stamper=pki.authority(now))
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "missing"),
+        ({"signed_at": NOON}, "broken"),
+        ({"successes": ("timeStamp.validated",)}, "broken"),
+        ({"signed_at": NOON, "successes": ("timeStamp.validated",)}, "untrusted"),
+        ({"failures": ("timeStamp.mismatch",)}, "broken"),
+        ({"informational": ("timeStamp.malformed",)}, "broken"),
+        (
+            {
+                "signed_at": NOON,
+                "successes": ("timeStamp.validated", "timeStamp.trusted"),
+                "time_stamped": True,
+            },
+            "trusted",
+        ),
+        (
+            {
+                "signed_at": NOON,
+                "successes": ("timeStamp.validated",),
+                "informational": ("timeStamp.untrusted",),
+            },
+            "untrusted",
+        ),
+        (
+            {
+                "signed_at": NOON,
+                "successes": ("timeStamp.validated", "timeStamp.trusted"),
+                "failures": ("timeStamp.outsideValidity",),
+                "time_stamped": True,
+            },
+            "broken",
+        ),
+    ],
+)
+def test_the_state_of_a_stamp_is_by_its_codes(fields: dict[str, Any], state: str) -> None:
+    assert ManifestReading("trusted", **fields).time_stamp == state
 
 
 # ------------------------------------------------------------------------------ tampering
@@ -463,7 +684,12 @@ def test_unreadable_chain_does_not_leak_a_library_error(bench: Bench) -> None:
 
 def test_output_that_is_no_picture_is_refused(bench: Bench) -> None:
     claim = claim_for(bench.warrant.document, "image/jpeg")
-    given = {"target": bench.target, "source": bench.source, "signer": bench.signer}
+    given = {
+        "target": bench.target,
+        "source": bench.source,
+        "signer": bench.signer,
+        "stamper": None,
+    }
     with pytest.raises(SigningFailed):
         sign_manifest(b"text", claim, warrant=bench.warrant, **given)  # type: ignore[arg-type]
 

@@ -11,9 +11,13 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import detector.scan
+import provenance.clash
 import provenance.evidence
+import provenance.records
+import provenance.second_engine
+import provenance.statements
 import provenance.verify
-from provenance.evidence import Evidence, Report, State, Subject
+from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, Subject
 
 REAL = re.compile(r"\breal(ly)?\b|\bgenuine\b|\bnot a (deep)?fake\b", re.IGNORECASE)
 
@@ -48,11 +52,22 @@ def test_findings_cannot_be_changed(value: Any) -> None:
 def test_no_verdict_and_no_state_says_real() -> None:
     hints = get_type_hints(Report)
     words = [*get_args(hints["verdict"]), *get_args(State), *get_args(Subject)]
+    words += [*get_args(Meaning), *get_args(LabelMeaning)]
     assert {"authentic", "recovered", "holds", "absent", "unchecked"} <= set(words)
     assert not any(REAL.search(word) for word in words)
 
 
-@pytest.mark.parametrize("module", [provenance.evidence, provenance.verify])
+@pytest.mark.parametrize(
+    "module",
+    [
+        provenance.clash,
+        provenance.evidence,
+        provenance.records,
+        provenance.second_engine,
+        provenance.statements,
+        provenance.verify,
+    ],
+)
 def test_no_text_of_the_verifier_says_real(module: Any) -> None:
     assert not REAL.search(inspect.getsource(module))
 

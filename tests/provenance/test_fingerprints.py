@@ -14,9 +14,12 @@ from provenance.errors import ShapeError
 from provenance.fingerprints import (
     MATCH_DISTANCE,
     MIN_QUALITY,
+    TURNS,
     Fingerprint,
     distance,
     fingerprint,
+    fingerprint_turns,
+    turn_back,
 )
 from provenance.media import decode
 
@@ -82,3 +85,28 @@ def test_malformed_fingerprints_are_refused(bits: str, quality: Any) -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ShapeError):
         fingerprint(np.zeros((64, 64), np.uint8))
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_a_turned_copy_is_turned_back(frame: np.ndarray, place: int) -> None:
+    wide = np.ascontiguousarray(frame[:300])
+    copy = np.rot90(wide if place < 4 else wide[:, ::-1], place % 4)
+    back = turn_back(copy, TURNS[place])
+    assert (back == wide).all()
+    assert back.flags.c_contiguous
+
+
+@pytest.mark.parametrize("side", [600, 1100])
+def test_each_turn_has_its_own_fingerprint(frame: np.ndarray, side: int) -> None:
+    whole = np.asarray(Image.fromarray(frame).resize((side, side * 2 // 3), Image.BICUBIC))
+    for place, turn in list(enumerate(TURNS))[1::3]:
+        copy = np.ascontiguousarray(np.rot90(whole if place < 4 else whole[:, ::-1], place % 4))
+        found = fingerprint_turns(copy)
+        assert list(found) == list(TURNS[1:])
+        near = [t for t, one in found.items() if distance(one, fingerprint(whole)) <= 12]
+        assert near == [turn]
+
+
+def test_turns_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError):
+        fingerprint_turns(np.zeros((64, 64), np.uint8))

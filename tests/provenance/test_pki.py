@@ -12,24 +12,28 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provenance.chains import leaf_algorithm
 from provenance.pki import (
     CLAIM_SIGNING,
     Chain,
     ChainRefused,
     DevelopmentChain,
     TrustAnchors,
+    is_development_root,
     lint_chain,
     load_anchors,
+    load_authority,
     load_chain,
     make_development_chain,
     parse_chain,
     remaining_days,
+    renew_chain,
     save_chain,
 )
 
@@ -160,15 +164,93 @@ def test_files_are_private_and_load_again(made: DevelopmentChain, tmp_path: Path
     save_chain(made, tmp_path / "pki")
     assert stat.S_IMODE((tmp_path / "pki" / "key.pem").stat().st_mode) == 0o600
     assert load_chain(tmp_path / "pki" / "chain.pem") == made.chain
-    assert load_anchors([tmp_path / "pki" / "root.pem"]) == made.anchors
+    root = [tmp_path / "pki" / "root.pem"]
+    assert load_anchors(root, time_stamping=root) == made.anchors
     assert sorted(p.name for p in (tmp_path / "pki").iterdir()) == [
         "chain.pem",
         "key.pem",
         "root.pem",
+        "tsa-key.pem",
+        "tsa.pem",
     ]
+    assert stat.S_IMODE((tmp_path / "pki" / "tsa-key.pem").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("name", ["key.pem", "chain.pem", "root.pem"])
+def test_the_local_authority_loads_again(made: DevelopmentChain, tmp_path: Path) -> None:
+    save_chain(made, tmp_path)
+    found = load_authority(tmp_path, clock=lambda: NOW)
+    assert found.certificate == made.tsa
+    assert found.key.public_key() == made.tsa.public_key()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [("leaf", "eku"), ("issuing", "eku"), ("other", "key-mismatch"), ("junk", "unreadable")],
+)
+def test_an_unfit_local_authority_is_refused(
+    made: DevelopmentChain, tmp_path: Path, certificate: str, reason: str
+) -> None:
+    save_chain(made, tmp_path)
+    other = make_development_chain(organisation="Other", now=NOW).tsa
+    certificates = {"leaf": made.leaf, "issuing": made.issuing, "other": other}
+    found = certificates.get(certificate)
+    (tmp_path / "tsa.pem").write_text(Chain((found,)).pem if found else "junk")
+    with pytest.raises(ChainRefused) as caught:
+        load_authority(tmp_path, clock=lambda: NOW)
+    assert caught.value.reason == reason
+
+
+def test_a_local_authority_with_another_kind_of_key_is_refused(
+    made: DevelopmentChain, tmp_path: Path
+) -> None:
+    ed = make_development_chain(organisation="Other", now=NOW, algorithm="Ed25519")
+    save_chain(dataclasses.replace(made, tsa_key=ed.leaf_key), tmp_path)
+    with pytest.raises(ChainRefused) as caught:
+        load_authority(tmp_path, clock=lambda: NOW)
+    assert caught.value.reason == "key-mismatch"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384", "Ed25519", "PS256"])
+def test_a_chain_of_every_algorithm_is_fit(algorithm: Any) -> None:
+    chain = make_development_chain(organisation="Test", now=NOW, algorithm=algorithm)
+    lint_chain(chain.chain, now=NOW, key=chain.leaf_key.public_key())
+    assert leaf_algorithm(chain.chain) == algorithm
+
+
+def test_renewal_keeps_the_old_root_beside_the_new(made: DevelopmentChain, tmp_path: Path) -> None:
+    save_chain(made, tmp_path)
+    later = NOW + timedelta(days=340)
+    new = make_development_chain(organisation="Test Studio", now=later)
+    renew_chain(new, tmp_path)
+    assert load_chain(tmp_path / "chain.pem") == new.chain
+    assert load_authority(tmp_path, clock=lambda: later).certificate == new.tsa
+    assert load_anchors([tmp_path / "root.pem"]).certificates == (new.root, made.root)
+    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
+    lint_chain(load_chain(tmp_path / "chain.pem"), now=later, key=new.leaf_key.public_key())
+    lint_chain(made.chain, now=later)  # both are valid for a while
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_renewal_that_stopped_is_mended_by_the_next(
+    made: DevelopmentChain, tmp_path: Path
+) -> None:
+    save_chain(made, tmp_path)
+    (tmp_path / "key.pem.new").write_text("half")
+    (tmp_path / "chain.pem").unlink()
+    new = make_development_chain(organisation="Test Studio", now=NOW)
+    renew_chain(new, tmp_path)
+    assert load_chain(tmp_path / "chain.pem") == new.chain
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_renewal_without_the_old_root_is_refused(made: DevelopmentChain, tmp_path: Path) -> None:
+    with pytest.raises(ChainRefused) as caught:
+        renew_chain(made, tmp_path)
+    assert caught.value.reason == "unreadable"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["key.pem", "chain.pem", "root.pem", "tsa.pem", "tsa-key.pem"])
 def test_nothing_is_overwritten(made: DevelopmentChain, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious")
     with pytest.raises(ChainRefused) as caught:
@@ -214,9 +296,11 @@ def test_key_of_another_certificate_is_refused(made: DevelopmentChain) -> None:
         ({"ekus": (CLAIM_SIGNING, ExtendedKeyUsageOID.TIME_STAMPING)}, "eku"),
         ({"ekus": (CLAIM_SIGNING, ExtendedKeyUsageOID.OCSP_SIGNING)}, "eku"),
         ({"days": 367}, "too-long"),
-        ({"key": ec.generate_private_key(ec.SECP384R1())}, "weak-key"),
+        ({"key": ec.generate_private_key(ec.SECP521R1())}, "weak-key"),
+        ({"key": ec.generate_private_key(ec.SECP256K1())}, "weak-key"),
         ({"key": ec.generate_private_key(ec.SECP192R1())}, "weak-key"),
-        ({"key": ed25519.Ed25519PrivateKey.generate()}, "weak-key"),
+        ({"key": rsa.generate_private_key(65537, 1024)}, "weak-key"),  # noqa: S505
+        ({"key": dsa.generate_private_key(1024)}, "weak-key"),  # noqa: S505
     ],
 )
 def test_unfit_leaf_is_refused(changes: dict[str, Any], reason: str) -> None:
@@ -240,7 +324,7 @@ def test_self_signed_leaf_is_refused() -> None:
         ({"constraints": False}, "not-a-ca"),
         ({"usage": False}, "not-a-ca"),
         ({"days": 1}, "expired"),
-        ({"key": rsa.generate_private_key(65537, 1024)}, "weak-key"),  # noqa: S505
+        ({"key": rsa.generate_private_key(65537, 1024)}, "weak-key"),  # noqa: S505  # noqa: S505
         ({"key": ec.generate_private_key(ec.SECP224R1())}, "weak-key"),
     ],
 )
@@ -297,6 +381,34 @@ def test_several_anchors_in_several_files(made: DevelopmentChain, tmp_path: Path
     assert anchors.fingerprints[0] == made.root.fingerprint(hashes.SHA256()).hex()
 
 
+def test_a_chain_signed_by_ed25519_is_fit() -> None:
+    ca = authority(key=ed25519.Ed25519PrivateKey.generate(), hash=None)
+    root = authority("root", key=ed25519.Ed25519PrivateKey.generate(), hash=None)
+    leaf = Shape(hash=None)
+    lint_chain(Chain((certificate(leaf, ca), certificate(ca, root))), now=NOW)
+
+
+def test_an_authority_of_time_stamps_vouches_for_nothing_else() -> None:
+    ca, root = authority("ca"), authority("root")
+    general = certificate(ca, root)
+    for signers in ((), (certificate(root, root),)):
+        with pytest.raises(ChainRefused) as caught:
+            TrustAnchors(signers, (general,))
+        assert caught.value.reason == "eku"
+        assert "not the root" in caught.value.mend
+    alone = authority("tsa", ekus=(ExtendedKeyUsageOID.TIME_STAMPING,))
+    found = TrustAnchors((), (certificate(alone, root),))
+    assert (found.pem, found.time_stamping_pem.count("BEGIN")) == ("", 1)
+    both = authority("b", ekus=(ExtendedKeyUsageOID.TIME_STAMPING, CLAIM_SIGNING))
+    with pytest.raises(ChainRefused):
+        TrustAnchors((), (certificate(both, root),))
+    leaf = Shape(ekus=(ExtendedKeyUsageOID.TIME_STAMPING,))
+    with pytest.raises(ChainRefused) as caught:
+        TrustAnchors((), (certificate(leaf, alone),))
+    assert caught.value.reason == "not-a-ca"
+    TrustAnchors((general,), (general,))  # who gives it for both says so
+
+
 def test_no_anchors_is_allowed_and_empty() -> None:
     assert load_anchors([]) == TrustAnchors(())
     assert (TrustAnchors(()).pem, TrustAnchors(()).fingerprints) == ("", ())
@@ -342,3 +454,9 @@ def test_flipped_certificate_is_never_fit(at: int, bit: int) -> None:
         lint_chain(Chain((leaf, _MADE.issuing)), now=NOW)
     with pytest.raises(ChainRefused):
         TrustAnchors((leaf,))
+
+
+def test_a_development_root_is_known_by_its_name(made: DevelopmentChain) -> None:
+    assert is_development_root(made.root)
+    assert not is_development_root(made.issuing)
+    assert not is_development_root(certificate(authority(), authority()))

@@ -122,6 +122,80 @@ def test_time_is_read_and_counts_only_with_a_trusted_stamp(
     assert not judge(told, valid_only, "Trusted").time_stamped
 
 
+@pytest.mark.parametrize(
+    ("results", "signed_at", "state"),
+    [
+        ({}, None, "missing"),
+        ({"success": ["timeStamp.validated", "timeStamp.trusted"]}, "2026-11-21", "trusted"),
+        (
+            {"success": ["timeStamp.validated"], "failure": ["timeStamp.untrusted"]},
+            "2026-11-21",
+            "untrusted",
+        ),
+        ({"failure": ["timeStamp.mismatch"]}, "2026-11-21", "broken"),
+        ({"success": ["timeStamp.validated"]}, None, "broken"),
+        (
+            {"success": ["timeStamp.validated"], "informational": ["timeStamp.outsideValidity"]},
+            "2026-11-21",
+            "broken",
+        ),
+    ],
+)
+def test_time_stamp_stands_as_its_codes_say(
+    results: Json, signed_at: str | None, state: str
+) -> None:
+    active = {kind: [{"code": code} for code in codes] for kind, codes in results.items()}
+    told = report(signature_info={"time": signed_at})
+    assert judge(told, {"activeManifest": active}, "Valid").time_stamp == state
+
+
+@pytest.mark.parametrize(
+    ("state", "failures", "expired", "intact"),
+    [
+        ("Invalid", ("signingCredential.expired", UNTRUSTED), True, True),
+        ("Invalid", ("signingCredential.expired",), True, True),
+        ("Invalid", ("signingCredential.expired", "assertion.dataHash.mismatch"), False, False),
+        ("Invalid", ("assertion.dataHash.mismatch",), False, False),
+        ("Valid", (UNTRUSTED,), False, True),
+        ("Trusted", (), False, True),
+        ("Invalid", (), False, False),
+    ],
+)
+def test_expired_signer_is_no_changed_file(
+    state: str, failures: tuple[str, ...], expired: bool, intact: bool
+) -> None:
+    reading = read(state, *failures)
+    assert (reading.signer_expired, reading.intact) == (expired, intact)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "revocation"),
+    [
+        ("signingCredential.ocsp.notRevoked", "success", "good"),
+        ("signingCredential.ocsp.revoked", "failure", "revoked"),
+        ("signingCredential.ocsp.revoked", "informational", "revoked"),
+        ("signingCredential.ocsp.skipped", "informational", "unknown"),
+        ("signingCredential.ocsp.notRevoked", "failure", "unknown"),
+    ],
+)
+def test_revocation_is_what_the_manifest_brings(code: str, kind: str, revocation: str) -> None:
+    results = {"activeManifest": {kind: [{"code": code}]}}
+    assert judge(report(), results, "Trusted").revocation == revocation
+
+
+def test_source_types_are_those_of_the_actions() -> None:
+    actions = [{"digitalSourceType": "a"}, {"digitalSourceType": 7}, {}]
+    said = {"label": "c2pa.actions.v2", "data": {"actions": actions}}
+    assert judge(report(assertions=[said]), {}, "Trusted").source_types == ("a",)
+
+
+def test_reading_brings_the_tree_and_what_is_missing() -> None:
+    reading = judge(report({"relationship": "parentOf"}), {}, "Trusted")
+    assert reading.tree is not None
+    assert [part.relationship for part in reading.tree.parts] == ["parentOf"]
+    assert [notice.code for notice in reading.notices] == ["NO-TIME-STAMP"]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),

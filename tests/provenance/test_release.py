@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,11 @@ from provenance.fingerprints import fingerprint
 from provenance.labels import read_labels, write_xmp
 from provenance.manifest import LintFinding
 from provenance.media import decode, encode
+from provenance.pki import make_development_chain
 from provenance.release import Press, release
+from provenance.timestamps import TsaUnavailable
+from provenance.timetokens import TimeStampRefused
+from provenance.visible_label import place_visible_label
 from provenance.watermark import Detection
 
 MIMES: tuple[Mime, ...] = ("image/jpeg", "image/png", "image/webp")
@@ -238,6 +243,32 @@ def nobody_trusted(studio: Any, draft: Draft) -> tuple[Press, Draft]:
     return with_parts(studio.press, anchors=TrustAnchors(())), draft
 
 
+class Stamper:
+    """An authority that answers as a test says."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self.stamp = answer
+
+
+def authority_down(studio: Any, draft: Draft) -> tuple[Press, Draft]:
+    stamp = fail(TsaUnavailable("no time stamp could be had"))
+    return with_parts(studio.press, stamper=Stamper(stamp)), draft
+
+
+def authority_faults(studio: Any, draft: Draft) -> tuple[Press, Draft]:
+    return with_parts(studio.press, stamper=Stamper(fail(RuntimeError("bug")))), draft
+
+
+def authority_answers_junk(studio: Any, draft: Draft) -> tuple[Press, Draft]:
+    return with_parts(studio.press, stamper=Stamper(lambda _query: b"junk")), draft
+
+
+def authority_untrusted(studio: Any, draft: Draft) -> tuple[Press, Draft]:
+    stranger = make_development_chain(organisation="Stranger", now=datetime.now(UTC))
+    stamper = stranger.authority(lambda: datetime.now(UTC))
+    return with_parts(studio.press, stamper=stamper), draft
+
+
 def read_back_as(found: Detection | None) -> Breaker:
     def breaker(studio: Any, draft: Draft) -> tuple[Press, Draft]:
         watermark = Around(studio.watermark, detect=lambda _image: found)
@@ -318,6 +349,10 @@ FAILURES: dict[str, tuple[Breaker, type[Exception] | None, str]] = {
     "signer raises": (signer_raises, SigningFailed, "SIGNING-FAILED"),
     "signer answers junk": (signer_answers_junk, SigningFailed, "SIGNING-FAILED"),
     "chain unfit": (chain_unfit, CertificateRefused, "CERTIFICATE-REFUSED"),
+    "authority down": (authority_down, TsaUnavailable, "TSA-UNAVAILABLE"),
+    "authority faults": (authority_faults, SigningFailed, "SIGNING-FAILED"),
+    "authority answers junk": (authority_answers_junk, SigningFailed, "SIGNING-FAILED"),
+    "authority untrusted": (authority_untrusted, None, "time stamp reads back as 'untrusted'"),
     "signer untrusted": (nobody_trusted, None, "intact_untrusted"),
     "mark reads back as none": (read_back_as(None), None, "cannot be read back"),
     "mark reads back unreadable": (read_back_as(UNREADABLE), None, "cannot be read back"),
@@ -397,7 +432,36 @@ def test_label_that_does_not_read_back_keeps_everything_in(
     assert_nothing_left(studio, draft)
 
 
-@pytest.mark.parametrize("changes", [{"source_type": None, "aigc": None}, {"problems": ("two",)}])
+def test_visible_label_is_what_the_places_ask_for(
+    studio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def place(size: tuple[int, int], *, demand: Any, **named: Any) -> Any:
+        asked.append(demand.text)
+        return place_visible_label(size, demand=demand, **named)
+
+    monkeypatch.setattr(provenance.release, "place_visible_label", place)
+    release(studio.draft(), press=studio.press, territories=("CN",))
+    release(studio.draft("persona3_0"), press=studio.press)
+    assert asked == ["AI-generated face swap AI生成", "AI-generated face swap"]
+
+
+def test_misspelt_place_keeps_everything_in(studio: Any) -> None:
+    draft = studio.draft()
+    with pytest.raises(NotReleased, match="not a territory"):
+        release(draft, press=studio.press, territories=("China",))
+    assert_nothing_left(studio, draft)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source_type": None, "aigc": None, "said": ()},
+        {"said": ()},
+        {"problems": ("two",)},
+    ],
+)
 def test_label_that_says_too_little_or_too_much_keeps_everything_in(
     studio: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
@@ -714,3 +778,51 @@ def test_withdrawn_release_is_not_delivered_again(studio: Any) -> None:
     with pytest.raises(Refused) as caught:
         studio.redeliver(draft)
     assert caught.value.decision.codes == ("CONSENT-STATUS",)
+
+
+# ------------------------------------------------------------------------------ time stamps
+
+
+def with_policy(studio: Any, unstamped: str) -> None:
+    desk = studio.office.desk
+    house = dataclasses.replace(desk.house, unstamped=unstamped)
+    studio.office.desk = dataclasses.replace(desk, house=house)
+    studio.press = with_parts(studio.press, desk=studio.office.desk)
+
+
+def last_release(studio: Any) -> dict[str, Any]:
+    [*_, entry] = [e for e in studio.office.log.entries() if e["kind"] == "release"]
+    return dict(entry)
+
+
+def test_a_release_is_stamped(studio: Any) -> None:
+    released = studio.release()
+    reading = read_manifest(released.data, released.mime, anchors=studio.press.anchors)
+    assert (reading.time_stamp, reading.time_stamped) == ("trusted", True)
+    assert "time_stamp" not in last_release(studio)
+
+
+def test_a_house_that_allows_it_still_stamps_when_it_can(studio: Any) -> None:
+    with_policy(studio, "the studio has no line to the outside")
+    released = studio.release()
+    reading = read_manifest(released.data, released.mime, anchors=studio.press.anchors)
+    assert reading.time_stamped
+    assert "time_stamp" not in last_release(studio)
+
+
+@pytest.mark.parametrize(
+    "error", [TsaUnavailable("gone"), TimeStampRefused("clock", "an hour off")]
+)
+def test_only_a_house_that_says_why_releases_unstamped_and_it_is_logged(
+    studio: Any, error: Exception
+) -> None:
+    with_policy(studio, "the studio has no line to the outside")
+    draft = studio.draft()
+    press = with_parts(studio.press, stamper=Stamper(fail(error)))
+    released = release(draft, press=press)
+    reading = read_manifest(released.data, released.mime, anchors=studio.press.anchors)
+    assert (reading.verdict, reading.time_stamp) == ("trusted", "missing")
+    assert last_release(studio)["time_stamp"] == "none"
+    assert reading.warrant is not None
+    assert reading.warrant["policy_sha256"] == studio.office.desk.house.sha256
+    assert studio.redeliver(draft).data == released.data

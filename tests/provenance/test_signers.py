@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -25,7 +28,15 @@ from policies.warrants import ActiveWarrant
 from provenance.chains import ChainRefused
 from provenance.errors import SigningFailed
 from provenance.pki import DevelopmentChain, make_development_chain, save_chain
-from provenance.signers import AlreadySigned, KeyRefused, LocalSigner, load_key
+from provenance.signers import (
+    AlreadySigned,
+    CallbackKey,
+    KeyRefused,
+    KeySigner,
+    LocalKey,
+    LocalSigner,
+    load_key,
+)
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CLAIM = b"\x84\x6aSignature1" + bytes(100)
@@ -173,17 +184,14 @@ def test_link_to_an_exposed_key_file_is_refused(folder: Path) -> None:
     [
         b"",
         b"not a key",
-        ec.generate_private_key(ec.SECP384R1()).private_bytes(
+        ed448.Ed448PrivateKey.generate().private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         ),
         ec.generate_private_key(ec.SECP256R1()).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
         ),
-        rsa.generate_private_key(65537, 2048).private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-        ),
     ],
-    ids=["empty", "text", "P-384", "encrypted", "RSA"],
+    ids=["empty", "text", "Ed448", "encrypted"],
 )
 def test_other_key_file_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "key.pem"
@@ -218,3 +226,102 @@ def test_a_warrant_of_another_desk_is_worth_nothing(
     with pytest.raises(WarrantInvalid) as caught:
         signer.sign(CLAIM, warrant=active_warrant())
     assert caught.value.code == "WARRANT-FORGED"
+
+
+# ------------------------------------------------------------------------------ other keys
+
+
+ALGORITHMS = {"ES256": 64, "ES384": 96, "Ed25519": 64, "PS256": 384}
+
+
+@pytest.fixture(scope="module")
+def chains() -> dict[str, DevelopmentChain]:
+    return {
+        alg: make_development_chain(organisation="Test Studio", now=NOW, algorithm=alg)  # type: ignore[arg-type]
+        for alg in ALGORITHMS
+    }
+
+
+def service(made: DevelopmentChain, call: Callable[[bytes], Any]) -> KeySigner:
+    key = CallbackKey(made.leaf_key.public_key(), call)
+    return KeySigner(key=key, chain=made.chain, issuer=DESK, clock=lambda: NOW)
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_every_algorithm_signs_from_a_file_and_from_a_service(
+    alg: str,
+    chains: dict[str, DevelopmentChain],
+    tmp_path: Path,
+    active_warrant: Callable[..., ActiveWarrant],
+) -> None:
+    made = chains[alg]
+    save_chain(made, tmp_path)
+    for signer in (load(tmp_path), service(made, LocalKey(made.leaf_key).sign)):
+        signature = signer.sign(CLAIM, warrant=active_warrant())
+        assert (signer.alg, len(signature)) == (alg, ALGORITHMS[alg])
+
+
+@pytest.mark.parametrize("alg", ["ES256", "ES384"])
+def test_a_service_may_answer_in_either_form(
+    alg: str, chains: dict[str, DevelopmentChain], active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    made, half = chains[alg], ALGORITHMS[alg] // 2
+
+    def raw(claim: bytes) -> bytes:
+        r, s = decode_dss_signature(LocalKey(made.leaf_key).sign(claim))
+        return r.to_bytes(half, "big") + s.to_bytes(half, "big")
+
+    assert len(service(made, raw).sign(CLAIM, warrant=active_warrant())) == 2 * half
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+@pytest.mark.parametrize("answer", [b"", b"junk", bytes(64), bytes(96), b"\xff" * 64, None, "text"])
+def test_a_signature_that_does_not_verify_never_leaves(
+    alg: str,
+    answer: Any,
+    chains: dict[str, DevelopmentChain],
+    active_warrant: Callable[..., ActiveWarrant],
+) -> None:
+    with pytest.raises(SigningFailed, match="does not verify") as caught:
+        service(chains[alg], lambda _claim: answer).sign(CLAIM, warrant=active_warrant())
+    assert caught.value.code == "SIGNING-FAILED"
+
+
+def test_a_service_that_is_down_says_nothing_secret(
+    made: DevelopmentChain, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    down = ConnectionError("token=hunter2")
+
+    def call(_claim: bytes) -> bytes:
+        raise down
+
+    with pytest.raises(SigningFailed) as caught:
+        service(made, call).sign(CLAIM, warrant=active_warrant())
+    assert "hunter2" not in caught.value.message
+    assert caught.value.__cause__ is down
+
+
+def test_an_error_of_ours_passes_through_a_service(
+    made: DevelopmentChain, active_warrant: Callable[..., ActiveWarrant]
+) -> None:
+    def call(_claim: bytes) -> bytes:
+        raise KeyRefused("the key is not in the token")
+
+    with pytest.raises(KeyRefused):
+        service(made, call).sign(CLAIM, warrant=active_warrant())
+
+
+def test_a_service_gets_no_claim_without_a_warrant(made: DevelopmentChain) -> None:
+    asked: list[bytes] = []
+    with pytest.raises(WarrantInvalid):
+        service(made, lambda claim: asked.append(claim) or b"").sign(CLAIM, warrant=None)  # type: ignore[arg-type]
+    assert asked == []
+
+
+def test_a_service_with_another_key_is_refused(
+    made: DevelopmentChain, chains: dict[str, DevelopmentChain]
+) -> None:
+    key = CallbackKey(chains["ES384"].leaf_key.public_key(), bytes)
+    with pytest.raises(ChainRefused) as caught:
+        KeySigner(key=key, chain=made.chain, issuer=DESK, clock=lambda: NOW)
+    assert caught.value.reason == "key-mismatch"

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
+import provenance.verify
 from detector.scan import scan
 from policies.audit import AuditLog
 from policies.errors import Error, StoreUnavailable
-from provenance.c2pa import read_manifest
+from provenance.c2pa import ManifestReading, read_manifest
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
 from provenance.errors import (
@@ -35,6 +36,7 @@ from provenance.evidence import Evidence, Report
 from provenance.fingerprints import fingerprint
 from provenance.labels import write_xmp
 from provenance.media import decode, encode
+from provenance.reading import IngredientFailure
 from provenance.release import Released, release
 from provenance.verify import Verifier
 from provenance.watermark import Detection, issue_payload
@@ -105,16 +107,20 @@ def test_release_is_authentic(walls: Any, released: dict[str, Released], mime: M
     assert states(report.evidence) == {
         "signature": {"holds"},
         "trust": {"holds"},
-        "time stamp": {"absent"},
+        "time stamp": {"holds"},
+        "revocation": {"unchecked"},
         "ingredients": {"holds"},
         "lint": {"holds"},
+        "trust lists": {"absent"},
         "labels": {"holds"},
         "watermark": {"holds"},
+        "agreement": {"holds"},
         "consent": {"holds"},
         "log": {"holds"},
         "release": {"holds"},
     }
     assert sum(line.subject == "consent" for line in report.evidence) == 2
+    assert (report.meaning, report.label_meaning) == ("consistent", "labels agree")
 
 
 def shrink(frame: Any) -> bytes:
@@ -229,7 +235,10 @@ def test_key_of_another_deployment_finds_no_mark(walls: Any, released: dict[str,
 def test_unmarked_picture_is_unmarked(walls: Any, mime: Mime) -> None:
     data = walls.picture("persona6_0", mime).data
     found = refused(walls.verifier, data, Unmarked)
-    assert found == {"signature": {"absent"}, "labels": {"absent"}, "watermark": {"absent"}}
+    assert found == {
+        name: {"absent"}
+        for name in ("signature", "trust lists", "labels", "watermark", "agreement")
+    }
 
 
 @pytest.mark.parametrize(
@@ -631,6 +640,156 @@ def test_swap_abroad_onto_our_release_is_a_warning(studio: Any, abroad: Any) -> 
     assert report.verdict == "authentic"
     found = states(report.evidence)
     assert found["watermark"] == {"warns"}
+
+
+@pytest.mark.parametrize("spoilt", [False, True], ids=["intact", "ingredient fails"])
+def test_expired_signer_without_a_time_stamp_is_untrusted_not_tampered(
+    studio: Any, spoilt: bool
+) -> None:
+    """Nobody changed the file; only when it was signed is open."""
+    bad = (IngredientFailure("urn:c2pa:1", "parentOf", ("bad",)),) if spoilt else ()
+    reading = ManifestReading(
+        "invalid",
+        failures=("signingCredential.expired", "signingCredential.untrusted"),
+        manifest_id="urn:c2pa:1",
+        ingredient_failures=bad,
+    )
+    picture = studio.picture("persona6_0", "image/png")
+    case = provenance.verify._Case(picture, reading, None, studio.verifier)
+    with pytest.raises(Tampered if spoilt else Untrusted) as caught:
+        case.conclude()
+    found = states(caught.value.evidence)
+    assert (found["signature"], found["trust"]) == ({"holds"}, {"fails"})
+    assert ("time-stamping authority" in caught.value.mend) is not spoilt
+
+
+# ------------------------------------------------------------------------------ layers together
+
+
+def warrant_assertion(studio: Any) -> dict[str, object]:
+    place = {"origin": studio.office.log.origin, "index": 0, "size": 1}
+    data = {
+        "version": 1,
+        **{name: "0" * 64 for name in ("warrant_hash", "decision_hash", "policy_sha256")},
+        "models": [],
+        "log": place,
+    }
+    return {"label": "org.facewarrant.warrant", "data": data}
+
+
+@pytest.fixture
+def marked(studio: Any) -> tuple[bytes, str]:
+    """Pixels of a release without any manifest, and the id in them."""
+    out = studio.release("persona3_0", "image/png")
+    return encode(decode(out.data).frame, "image/png"), out.mark_id
+
+
+def meanings(verifier: Verifier, data: bytes) -> tuple[str, str]:
+    examined = verifier.examine(data)
+    agreement = [line for line in examined.evidence if line.subject == "agreement"]
+    assert len(agreement) == 2
+    return examined.meaning, examined.label_meaning
+
+
+def test_mark_alone_is_recoverable_or_cannot_be_placed(
+    studio: Any, marked: tuple[bytes, str]
+) -> None:
+    data, _ = marked
+    assert meanings(studio.verifier, data) == ("recoverable", "labels missing")
+    alone = dataclasses.replace(studio.verifier, archive=None)
+    assert meanings(alone, data) == ("mark unplaced", "labels missing")
+    blind = dataclasses.replace(studio.verifier, watermark=None)
+    assert meanings(blind, data) == ("unchecked", "no labels")
+
+
+def test_manifest_that_only_names_the_id_is_consistent_and_odd(
+    studio: Any, other_pki: Any, sign_elsewhere: Any, marked: tuple[bytes, str]
+) -> None:
+    data, mark_id = marked
+    named = soft_binding("org.facewarrant.spread.1", bytes.fromhex(mark_id))
+    signed = sign_elsewhere(other_pki, data, assertions=[named])
+    alone = dataclasses.replace(studio.verifier, archive=None)
+    assert meanings(alone, signed) == ("consistent, odd", "labels missing")
+    other = soft_binding("org.facewarrant.spread.1", b"another id")
+    assert meanings(alone, sign_elsewhere(other_pki, data, assertions=[other]))[0] == "clash"
+
+
+def test_manifest_of_ours_that_names_no_mark(
+    studio: Any, sign_elsewhere: Any, marked: tuple[bytes, str]
+) -> None:
+    ours = [warrant_assertion(studio)]
+    signed = sign_elsewhere(studio.pki, marked[0], assertions=ours)
+    assert meanings(studio.verifier, signed)[0] == "clash"
+    alone = dataclasses.replace(studio.verifier, archive=None)
+    with pytest.raises(Tampered, match="names no mark, and the pixels carry one"):
+        alone.verify(signed)
+    plain = studio.picture("persona6_0", "image/png").data
+    found = meanings(studio.verifier, sign_elsewhere(studio.pki, plain, assertions=ours))
+    assert found[0] == "manifest only"
+
+
+def test_unknown_mark_without_a_manifest_names_no_release(studio: Any) -> None:
+    payload = issue_payload(studio.draft("persona5_0").warrant, rng=lambda n: b"\xee" * n)
+    frame = studio.watermark.embed(studio.picture("persona5_0").frame, payload)
+    data = encode(frame, "image/png")
+    assert meanings(studio.verifier, data) == ("unknown release", "no labels")
+
+
+def test_changed_release_still_carries_its_own_mark(
+    walls: Any, released: dict[str, Released]
+) -> None:
+    changed = released["image/jpeg"].data + b"more"
+    assert meanings(walls.verifier, changed) == ("changed after release", "labels agree")
+
+
+def camera_label(data: bytes) -> bytes:
+    """The picture with a label that says it came out of a camera."""
+    kind = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+        f'Iptc4xmpExt:DigitalSourceType="{kind}"/></rdf:RDF></x:xmpmeta>'
+    )
+    return encode(decode(data).frame, "image/png", xmp=xmp.encode())
+
+
+def test_label_that_denies_ai_on_a_stripped_release_is_named_false(
+    studio: Any, marked: tuple[bytes, str]
+) -> None:
+    report = studio.verifier.verify(camera_label(marked[0]))
+    assert (report.verdict, report.label_meaning) == ("recovered", "labels deny AI")
+    lines = [line for line in report.evidence if line.subject == "agreement"]
+    assert [line.state for line in lines] == ["holds", "fails"]
+
+
+def test_labels_under_the_manifest_of_another_maker(
+    walls: Any, other_pki: Any, sign_elsewhere: Any
+) -> None:
+    plain = walls.picture("persona6_0", "image/png").data
+    both = TrustAnchors((*other_pki.anchors.certificates, *walls.press.anchors.certificates))
+    verifier = dataclasses.replace(walls.verifier, anchors=both)
+    signed = sign_elsewhere(other_pki, camera_label(plain))
+    assert meanings(verifier, signed) == ("manifest only", "labels agree")
+    xmp = write_xmp(
+        provider="P", system="S", version="1", created_at=datetime.now(UTC), output_id="ab"
+    )
+    labelled = encode(decode(plain).frame, "image/png", xmp=xmp)
+    assert meanings(verifier, sign_elsewhere(other_pki, labelled))[1] == "labels claim AI"
+
+
+def test_our_manifest_over_a_label_that_denies_ai_is_tampering(studio: Any) -> None:
+    """Only our own signer could make it: a label that was changed between labelling and signing."""
+    reading = ManifestReading(
+        "trusted",
+        manifest_id="urn:c2pa:1",
+        claim_generator="FaceWarrant",
+        source_types=("http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",),
+    )
+    picture = decode(camera_label(studio.picture("persona6_0", "image/png").data))
+    case = provenance.verify._Case(picture, reading, None, studio.verifier)
+    with pytest.raises(Tampered, match="a label says that no AI took part"):
+        case.conclude()
 
 
 # ------------------------------------------------------------------------------ consent, log, rows

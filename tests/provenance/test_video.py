@@ -381,7 +381,7 @@ class Timed:
     def __init__(self, pts: int | None, time_base: Fraction | None = Fraction(1, 10)) -> None:
         self.pts, self.time_base = pts, time_base
 
-    def to_ndarray(self, format: str) -> npt.NDArray[np.uint8]:
+    def to_ndarray(self, format: str, threads: int) -> npt.NDArray[np.uint8]:
         return picture(0)
 
 

@@ -1,0 +1,142 @@
+"""Soft bindings: from a watermark's id, a fingerprint or a whole picture to kept manifests.
+
+What the resolution API answers with. By value, the register's word is passed on: whoever asks has
+to verify the manifest and compare the picture. By content, only releases count whose kept output
+agrees with the picture (`recovery.py`); an id that was read from it is not enough. Refused: an
+algorithm that is not ours, a value that is not of its form.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from policies.errors import Malformed
+from provenance.fingerprints import ALG, Fingerprint
+from provenance.media import DEFAULT_LIMITS, Limits, decode
+from provenance.pixels import Frame
+from provenance.recovery import Recovered, compare, recover
+from provenance.registry import Registry, ReleaseRow
+from provenance.store import Store
+from provenance.watermark import Watermark
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A manifest that belongs to what was asked; `score` 0..100 where likeness was measured."""
+
+    manifest_id: str
+    score: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A soft binding as C2PA writes it: the algorithm's name and its value."""
+
+    alg: str
+    value: bytes
+
+
+def read_binding(alg: str, value: str) -> Binding:
+    """Return a binding whose value is given in base64; raise Malformed for any other text."""
+    try:
+        return Binding(alg, base64.b64decode(value, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("the value of a soft binding is written in base64") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """Looks manifests up in one deployment's register and store.
+
+    Without `watermark`, marks are neither read nor looked up.
+    """
+
+    registry: Registry
+    store: Store
+    watermark: Watermark | None = None
+    limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def watermarks(self) -> tuple[str, ...]:
+        """Names of the watermark algorithms that can be asked for."""
+        return (self.watermark.alg,) if self.watermark else ()
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Names of the fingerprint algorithms that can be asked for."""
+        return (ALG,)
+
+    def require(self, alg: str) -> None:
+        """Raise Malformed for an algorithm that nothing can be looked up by."""
+        if alg not in (*self.watermarks, *self.fingerprints):
+            raise Malformed(
+                "nothing is looked up by this algorithm here",
+                mend=f"use one of {', '.join((*self.watermarks, *self.fingerprints))}",
+            )
+
+    def by_binding(self, binding: Binding, *, limit: int) -> tuple[Match, ...]:
+        """Return the manifests registered under a mark's id, or near a fingerprint.
+
+        Raises Malformed and StoreUnavailable.
+        """
+        self.require(binding.alg)
+        if binding.alg != ALG:
+            row = self.registry.by_mark(binding.value.hex())
+            return () if row is None else (Match(row.manifest_id),)
+        near = self.registry.near([_fingerprint(binding.value)], limit=limit)
+        return tuple(Match(one.row.manifest_id, 100 * (256 - one.bits) // 256) for one in near)
+
+    def by_content(
+        self, data: bytes, *, limit: int, alg: str = "", hint: Binding | None = None
+    ) -> tuple[Match, ...]:
+        """Return the manifests of the releases that a picture is a copy of, most alike first.
+
+        `alg` restricts to one algorithm; `hint` names a release to compare with besides. Raises
+        Malformed, MediaError for what is no picture, StoreUnavailable.
+        """
+        if alg:
+            self.require(alg)
+        hinted = self._hinted(hint)
+        frame = decode(data, limits=self.limits).frame
+        found = self._compared(hinted, frame)
+        if alg != ALG:
+            found += self._compared(self._marked(frame), frame)
+        if alg in ("", ALG):
+            found += recover(frame, registry=self.registry, store=self.store)
+        found.sort(key=lambda one: one.levels)
+        scores = {one.row.manifest_id: one.score for one in found if one.agrees}
+        return tuple(Match(name, score) for name, score in scores.items())[:limit]
+
+    def manifest(self, manifest_id: str) -> bytes | None:
+        """Return the kept manifest store of a release, None for a manifest that is not ours.
+
+        Raises StoreUnavailable.
+        """
+        row = self.registry.by_manifest(manifest_id)
+        return None if row is None else self.store.get(row.manifest_sha256)
+
+    def _hinted(self, hint: Binding | None) -> tuple[ReleaseRow, ...]:
+        if hint is None:
+            return ()
+        self.require(hint.alg)
+        if hint.alg == ALG:
+            near = self.registry.near([_fingerprint(hint.value)], limit=1)
+            return tuple(one.row for one in near)
+        row = self.registry.by_mark(hint.value.hex())
+        return () if row is None else (row,)
+
+    def _marked(self, frame: Frame) -> tuple[ReleaseRow, ...]:
+        mark = self.watermark.detect(frame) if self.watermark else None
+        row = self.registry.by_mark(mark.mark_id) if mark and mark.mark_id else None
+        return () if row is None else (row,)
+
+    def _compared(self, rows: tuple[ReleaseRow, ...], frame: Frame) -> list[Recovered]:
+        return [compare(row, frame, store=self.store) for row in rows]
+
+
+def _fingerprint(value: bytes) -> Fingerprint:
+    if len(value) != 32:
+        raise Malformed(f"a value of {ALG} has 32 bytes, this one {len(value)}")
+    return Fingerprint(value.hex(), 100)
