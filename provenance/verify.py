@@ -28,6 +28,7 @@ from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
 from provenance.manifest import MARK_ALG_PREFIX
 from provenance.media import Picture, decode
 from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
+from provenance.recovery import recover, state_copy
 from provenance.registry import ReleaseRow
 from provenance.second_engine import SecondEngine, compare
 from provenance.statements import (
@@ -178,13 +179,21 @@ class _Case:
             )
 
     def _recover(self) -> Report:
-        if self.mark is None:
+        if self.mark is not None:
+            return self._recover_release(self.mark)
+        archive = self.verifier.archive
+        frame = self.picture.frame
+        found = recover(frame, registry=archive.registry, store=archive.store) if archive else ()
+        for nearest in found[:1]:
+            self.lines += state_copy(nearest)
+        if archive is None or not found or not found[0].agrees:
             raise Unmarked(
                 "no manifest and no readable mark: nothing can be said about this file's origin",
                 mend="ask for the file as it was released; absence of marks proves nothing",
                 evidence=tuple(self.lines),
             )
-        return self._recover_release(self.mark)
+        reading = self._read_kept(found[0].row, found[0].original, archive)
+        return self._report("recovered", reading, found[0].row.mark_id)
 
     def _is_ours_under_another_manifest(self, mark: Detection) -> bool:
         """Tell whether the pixels are marked as released here while the manifest is a stranger's.
