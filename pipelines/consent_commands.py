@@ -186,7 +186,7 @@ def _addenda(
 
 @consent_app.command("challenge")
 def consent_challenge(json: Json = False) -> None:
-    """Ask for a movement that only somebody who is there can make in time.
+    """Ask for movements that only somebody there can make.
 
     Film the person doing it, then give the video to 'consent grant --challenge NONCE'.
     """
@@ -254,7 +254,7 @@ def consent_receipt(
     out: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
     json: Json = False,
 ) -> None:
-    """Write the person's receipt: what was agreed, in plain words or for machines.
+    """Write the person's receipt, for reading or for machines.
 
     --json is --form json.
     """

@@ -24,7 +24,6 @@ DEMO = Path(__file__).parents[2] / "docs" / "demo"
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 SCOPE = ("--purpose", "personal", "--territory", "DE")
 RENDERED = ("--age-assurance", "rendered", "--age-evidence", "docs/demo/README.md")
-GROUPS = tuple(group.name for group in app.registered_groups)
 Cli = Callable[..., Any]
 
 
@@ -161,7 +160,7 @@ def test_no_command_shows_the_help_with_the_exit_codes(cli: Cli) -> None:
 
 
 def test_every_command_fits_its_summary_on_one_line() -> None:
-    for group in ([], *([name] for name in GROUPS)):
+    for group in ([], ["consent"], ["keys"], ["subject"]):
         shown = CliRunner().invoke(app, [*group, "--help"], terminal_width=80).output
         assert "Commands:" in shown
         assert "..." not in shown.split("Commands:")[1], "a cut summary says nothing"
