@@ -69,7 +69,7 @@ def test_a_home_that_is_whole_holds(home: Any, quick: Callable[..., list[Finding
     found = quick("_home", dpia_ref="DPIA 2026-3")
     assert [f.state for f in found] == ["holds"] * 6
     assert "keys private" in found[0].words
-    assert "4 entries lead to its root" in found[1].words, "two consents, given and confirmed"
+    assert "5 entries lead to its root" in found[1].words, "two consents in two steps; the policy"
     assert "2 of 2 consents verified" in found[2].words
     assert "0 purposes and forbids of the house" in found[3].words
     assert found[4].words == "0 people asked never to be swapped; the list can be read"

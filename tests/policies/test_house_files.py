@@ -23,6 +23,7 @@ from policies.house_files import (
     HouseFileUnknown,
     HouseInvalid,
     HouseUnreadable,
+    closed_house,
     load_house,
 )
 from policies.law import LawInvalid
@@ -528,3 +529,13 @@ def test_a_change_of_the_policy_takes_the_force_of_warrants(acme: Any, tmp_path:
     with pytest.raises(WarrantInvalid) as refusal:
         changed_desk.check(started.document, state="started")
     assert refusal.value.code == "WARRANT-OTHER-POLICY"
+
+
+def test_a_closed_house_permits_nothing_and_says_how_to_mend_it(office: Any) -> None:
+    office.desk = replace(office.desk, house=closed_house(notices=[PRODUCT_NOTICE]))
+    request = office.swap_request()
+    with pytest.raises(Refused) as refused:
+        office.desk.admit(request, office.measured(request))
+    assert refused.value.decision.codes == ("HOUSE-CLOSED",)
+    assert "policy check" in refused.value.mend
+    assert closed_house(notices=[PRODUCT_NOTICE]).sha256 != shipped_house([PRODUCT_NOTICE]).sha256
