@@ -7,7 +7,6 @@ what erases a person. Refused: a token without its PIN, and keys that are not th
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from pipelines.settings import Settings
@@ -34,13 +33,19 @@ def create_subject_keys(settings: Settings, *, clock: Clock) -> None:
         provider = FileKeys.create(
             folder / "kek.json", clock=clock, passphrase=_passphrase(settings)
         )
-    with closing(_subject_keys(settings, provider, clock)):
-        pass
+    close_subject_keys(_subject_keys(settings, provider, clock))
 
 
 def open_subject_keys(settings: Settings, *, clock: Clock) -> SubjectKeys:
     """Open people's keys; raises KeyDenied, KeyExposed, KeyUnavailable and StoreUnavailable."""
     return _subject_keys(settings, _open_provider(settings, clock), clock)
+
+
+def close_subject_keys(keys: SubjectKeys) -> None:
+    """Close people's keys, and the session with the token: a process may have one at a time."""
+    keys.close()
+    if isinstance(keys.provider, TokenKeys):
+        keys.provider.close()
 
 
 def rotate(keys: SubjectKeys, log: AuditLog) -> tuple[str, int]:

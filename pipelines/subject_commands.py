@@ -29,7 +29,8 @@ def subject_export(
 ) -> None:
     """Write everything kept about a person into one file.
 
-    Consents with receipts and events, releases, log entries. The right of access (GDPR Art. 15) in one document.
+    Consents with receipts and events, releases, log entries: the right of access (GDPR Art. 15) in
+    one document.
     """
     from pipelines import people_view
     from pipelines.deployment import open_records
@@ -49,8 +50,8 @@ def subject_erase(
 ) -> None:
     """Erase a person: end every consent, destroy their key.
 
-    Nothing brings it back. Proves that the face template is gone, writes a signed receipt and logs it. An erasure that was
-    interrupted goes on where it stopped.
+    Nothing brings it back. Proves that the face template is gone, writes a signed receipt and logs
+    it. An erasure that was interrupted goes on where it stopped.
     """
     from pipelines import people_view
     from pipelines.deployment import open_records

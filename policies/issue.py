@@ -18,7 +18,7 @@ from policies.decide import Decision
 from policies.facts import Measured
 from policies.keys import SigningKey
 from policies.request import Request
-from policies.tables import RESERVATION, WARRANT
+from policies.tables import RELEASE, RELEASE_PERSON, RESERVATION, WARRANT
 from policies.warrant import WARRANT_SECONDS, Warrant, read_warrant
 
 
@@ -109,18 +109,25 @@ def give_back(warrant_id: str, *, within: sa.Connection) -> None:
 def count_uses(record_id: str, *, now: int, besides: str, within: sa.Connection) -> int:
     """Return how many uses of a consent are taken at unix time `now`, those of a warrant apart.
 
-    A warrant that expired without a release can never release, so its use does not count.
+    A release counts for good, by its own row, which nothing deletes; whatever the rows of warrant
+    and reservation say since. A running warrant holds its use until it ends or expires.
     """
-    taken = (
-        sa.select(sa.func.count())
+    released = (
+        sa.select(RELEASE.c.warrant_id)
+        .select_from(RELEASE_PERSON.join(RELEASE, RELEASE.c.mark_id == RELEASE_PERSON.c.mark_id))
+        .where(RELEASE_PERSON.c.record_id == record_id)
+    )
+    held = (
+        sa.select(RESERVATION.c.warrant_id)
         .select_from(RESERVATION.join(WARRANT))
         .where(
             RESERVATION.c.record_id == record_id,
-            RESERVATION.c.warrant_id != besides,
             sa.or_(WARRANT.c.state == "released", WARRANT.c.expires_at > now),
         )
     )
-    return int(within.scalar(taken) or 0)
+    taken = sa.union(released, held).subquery()
+    others = sa.select(sa.func.count()).where(taken.c.warrant_id != besides)
+    return int(within.scalar(others) or 0)
 
 
 def _take_use(record_id: str, warrant_id: str, connection: sa.Connection) -> None:

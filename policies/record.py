@@ -39,9 +39,6 @@ from policies.terms import (
     Uuid,
 )
 
-DEFAULT_VALIDITY_SECONDS = 365 * 86_400
-"""One year, where nobody names another time."""
-
 MAX_VALIDITY_SECONDS = 10 * 366 * 86_400
 """Ten years: the longest licence of a likeness that current bills would allow (NO FAKES Act)."""
 

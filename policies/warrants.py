@@ -25,7 +25,7 @@ from policies.decide import Decision, Refused, decide
 from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
 from policies.house import House
-from policies.issue import LogPlace, give_back, keep_warrant, sign_warrant
+from policies.issue import LogPlace, count_uses, give_back, keep_warrant, sign_warrant
 from policies.keys import SigningKey
 from policies.request import Request
 from policies.tables import WARRANT
@@ -173,6 +173,7 @@ class WarrantDesk:
         document = require_active(warrant).document
         with self.database.transaction() as connection:
             self.check(document, state="started", within=connection)
+            self._check_uses(document, connection)
             self._move(document.warrant_id, "started", "released", within=connection)
             content = {**release, "warrant": document.warrant_id}
             receipt = self.log.append("release", content, within=connection)
@@ -273,9 +274,29 @@ class WarrantDesk:
         # The state column is not signed; the log also knows which warrants have ended.
         if self.log.newest(warrant.warrant_id, within=within) is not None:
             raise WarrantInvalid("the log says the warrant has ended", code="WARRANT-SPENT")
+        self._check_decision(warrant, within)
         for person in warrant.people:
             self._check_consent(person, within)
         return None
+
+    def _check_decision(self, warrant: Warrant, connection: sa.Connection) -> None:
+        """Raise WarrantInvalid unless the log holds the decision that the warrant was issued on."""
+        entry = self.log.entry(warrant.decision_index, within=connection) or {}
+        found = (entry.get("kind"), entry.get("decision"), entry.get("allow"))
+        if found != ("decision", warrant.decision_sha256, True):
+            raise WarrantInvalid(
+                "the log does not hold the decision behind the warrant", code="WARRANT-UNLOGGED"
+            )
+
+    def _check_uses(self, warrant: Warrant, connection: sa.Connection) -> None:
+        """Raise WarrantInvalid when a consent was used up meanwhile, whatever let that happen."""
+        for record_id in {person.record_id for person in warrant.people}:
+            used = count_uses(
+                record_id, now=self.clock(), besides=warrant.warrant_id, within=connection
+            )
+            consent = self.consents.read(record_id, within=connection)
+            if used >= consent.record.limits.max_uses:
+                raise WarrantInvalid("no uses of a consent are left", code="CONSENT-CHANGED")
 
     def _check_consent(self, person: WarrantPerson, connection: sa.Connection) -> None:
         try:

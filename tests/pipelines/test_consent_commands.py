@@ -165,13 +165,11 @@ def test_a_withdrawal_lists_what_was_released(cli: Cli, released_home: Any) -> N
     assert released["sha256"] == sha256_hex(released_home.released.read_bytes())
     told = cli("consent", "withdraw", released_home.source).out
     assert "1 released before; each says 'withdrawn' when it is verified" in told
-    assert released["manifest"] in told.replace("\n", "").replace(" ", "") or "urn:c2pa:" in told
+    assert "urn:c2pa:" in told
 
 
 @pytest.mark.parametrize("form", ["text", "html", "json"])
-def test_a_receipt_is_printed_or_written(
-    cli: Cli, home: Any, tmp_path: Path, form: str
-) -> None:
+def test_a_receipt_is_printed_or_written(cli: Cli, home: Any, tmp_path: Path, form: str) -> None:
     shown = cli("consent", "receipt", home.source, "--form", form)
     assert (shown.code, home.source in shown.out) == (0, True)
     out = tmp_path / "receipt"

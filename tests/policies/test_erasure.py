@@ -449,7 +449,9 @@ def test_a_database_somebody_reads_is_not_proved(
     with closing(real(on_files.folder / "main.db", isolation_level=None)) as reader:
         reader.execute("begin")
         reader.execute("select * from consent").fetchall()
-        assert refused(on_files.erase) == "ERASURE-FAILED"
+        with pytest.raises(ErasureFailed, match="another program reads") as caught:
+            on_files.erase()
+        assert caught.value.code == "ERASURE-FAILED"
         assert on_files.state() == "shredded"
         reader.execute("rollback")
     on_files.verify(on_files.erase())
