@@ -18,9 +18,11 @@ from generator.gates import Gates, require_gates
 from generator.matching import Match, match
 from generator.swapper import SAME_FACE_IOU, overlap
 from generator.templates import pack_template, unpack_template
+from policies.audit import ClockRollback
 from policies.consents import ConsentBook
 from policies.errors import Error, StoreUnavailable
 from policies.facts import MOST_BLURRED, Measured, MeasuredPerson, PixelBox
+from policies.keyprovider import KeyUnavailable
 from policies.request import Person, Request
 from policies.terms import AgeLook
 from provenance.media import Picture
@@ -101,14 +103,15 @@ def open_template(record_id: str, book: ConsentBook, analyser: FaceAnalyser) -> 
     """Return a person's template, or None where there is none to compare with: a mismatch.
 
     None for an unknown or broken consent, another identity model, and a template that does not open
-    or whose key is gone. Raises StoreUnavailable: a database that is down says nothing of anybody.
+    or whose key is gone. Raises StoreUnavailable, KeyUnavailable and ClockRollback: a database or a
+    token that is down, or a clock that is behind, says nothing of anybody.
     """
     try:
         record = book.read(record_id).record
         if record.binding.model_sha256 != analyser.models[analyser.id_model]:
             return None
         return unpack_template(book.template(record))
-    except StoreUnavailable:
+    except (StoreUnavailable, KeyUnavailable, ClockRollback):
         raise
     except Error:
         return None

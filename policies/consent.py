@@ -260,9 +260,7 @@ def newest_moment(record: ConsentRecord, events: Sequence[ConsentEvent]) -> int:
     return max(at for _, at in (*_moments(record), *_dates(events)))
 
 
-def _refuse_future(
-    record: ConsentRecord, events: Sequence[ConsentEvent], *, now: int
-) -> None:
+def _refuse_future(record: ConsentRecord, events: Sequence[ConsentEvent], *, now: int) -> None:
     for what, at in (*_moments(record), *_dates(events)):
         if at > now:
             raise ClockRollback(

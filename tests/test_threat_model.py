@@ -91,7 +91,8 @@ def test_a_row_has_a_status_and_says_what_is_missing(threat: str) -> None:
     assert row.status in STATUSES
     assert (row.issue is not None) == (row.status == "open"), "open names its issue, alone"
     assert ("Missing: " in row.text) == (row.status == "partly")
-    assert row.status == "open" or "Control: " in row.text
+    assert "\nAttack: " in row.text
+    assert row.status == "open" or "\nControl: " in row.text
 
 
 def test_every_named_test_exists() -> None:

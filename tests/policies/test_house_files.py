@@ -539,3 +539,15 @@ def test_a_closed_house_permits_nothing_and_says_how_to_mend_it(office: Any) -> 
     assert refused.value.decision.codes == ("HOUSE-CLOSED",)
     assert "policy check" in refused.value.mend
     assert closed_house(notices=[PRODUCT_NOTICE]).sha256 != shipped_house([PRODUCT_NOTICE]).sha256
+
+
+def test_a_house_lists_its_own_rendered_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "policy"
+    folder.mkdir(mode=0o700)
+    (folder / "rendered.txt").write_text(f"{'a' * 64}  hero.webp\n")
+    house = load_house(folder, notices=[PRODUCT_NOTICE])
+    assert house.rendered == shipped_house([PRODUCT_NOTICE]).rendered | {"a" * 64}
+    assert house.sha256 != shipped_house([PRODUCT_NOTICE]).sha256
+    (folder / "rendered.txt").write_text("hero.webp\n")
+    with pytest.raises(HouseInvalid, match="rendered.txt"):
+        load_house(folder, notices=[PRODUCT_NOTICE])

@@ -297,7 +297,7 @@ def test_a_hidden_log_entry_does_not_hide_an_opt_out(
     book: OptOutBook, office: Any, tamper: Callable[..., None]
 ) -> None:
     """The column beside an entry is not part of it: whatever it says, the entry counts."""
-    book.add(VECTOR, model_sha256=MODEL, pid=PID)
+    book.add(b"v" * 512, model_sha256=MODEL, pid=ANNA)
     tamper(office.database, "delete from opt_out")
     tamper(office.database, "update log_entry set about = 'nothing'")
     with pytest.raises(OptOutsUnreadable):
