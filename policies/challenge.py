@@ -1,11 +1,12 @@
 """The enrolment challenge: what a person is asked to do in front of the camera, once, within 120 s.
 
 Decides which movements are asked and in which order, and refuses a nonce that is unknown, too old
-or already used, whatever became of its first use, and a second consent that names one challenge. A
-recording made yesterday shows other movements than today's nonce asks for, except by chance:
-`SEQUENCES` has 186 orders, so one guess in 186 fits. Somebody who may ask for new challenges without
-end finds one that fits an old recording; whoever offers `issue` to the public has to limit how often
-it is called. The policy names a spoken code as well; no audio is read here, so none is asked for.
+or already used, whatever became of its first use, and a second consent that names one challenge.
+A recording made yesterday shows other movements than today's nonce asks for, except by chance:
+`SEQUENCES` has 186 orders, so one guess in 186 fits. Somebody who may ask for new challenges
+without end finds one that fits an old recording; whoever offers `issue` to the public has to limit
+how often it is called. The policy names a spoken code as well; no audio is read here, so none is
+asked for.
 """
 
 from __future__ import annotations
@@ -182,8 +183,8 @@ class ChallengeBook:
 def redeem_challenge(nonce_sha256: str, record_id: str, *, within: sa.Connection) -> None:
     """Let one consent name the challenge of that digest, once, inside the caller's transaction.
 
-    It must have been issued here and spent in its window. What became of the video is not stored, so
-    that a challenge spent in vain is not told from one that was answered. Raises ChallengeUnknown,
+    It must have been issued here and spent in its window. What became of the video is not stored:
+    a challenge spent in vain is not told from one that was answered. Raises ChallengeUnknown,
     ChallengeExpired (spent too late) and ChallengeSpent (another consent names it).
     """
     in_time = sa.and_(

@@ -4,8 +4,8 @@ A record (`record.py`) is signed by the person and by the controller. What it is
 fold over its events and the clock: nothing but an unexpired `given` followed by its separate
 `confirmed` permits anything, and a final state is final. Refused: a record or event whose
 signature, sequence, link or order is wrong; the whole chain is then broken and permits nothing. A
-clock that is behind a whole chain is no fault of the chain: ClockRollback, and nothing is judged. Only
-an end is an end whatever the clock says.
+clock that is behind a whole chain is no fault of the chain: ClockRollback, and nothing is judged.
+Only an end is an end whatever the clock says.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ _RULES: dict[str, tuple[tuple[frozenset[Signer], ...], frozenset[str]]] = {
 }
 
 ENDS_ANY_TIME: frozenset[str] = frozenset({"withdrawn", "revoked", "refused", "invalidated"})
-"""Ends that wait for no clock: whatever it says, nothing more is permitted. Their date orders nothing,
-and alone the controller may write them only with a reason."""
+"""Ends that wait for no clock: whatever it says, nothing more is permitted, and their date orders
+nothing. Alone, the controller may write them only with a reason."""
 
 
 class ConsentBroken(Error):
@@ -94,7 +94,7 @@ class ConsentBroken(Error):
 
 
 class StepRefused(ConsentBroken):
-    """The next step is not allowed; what is stored stays as it is. With it the chain would break."""
+    """The next step is not allowed: with it the chain would break. What is stored stays."""
 
     code = "CONSENT-STEP-REFUSED"
 
@@ -203,8 +203,8 @@ def fold(
 ) -> ConsentState:
     """Return the state of a consent at unix time `now`.
 
-    Verifies every signature and link on the way. Raises ConsentBroken when any of them is wrong, and
-    ClockRollback when the chain is whole and has not ended, but `now` is behind it.
+    Verifies every signature and link on the way. Raises ConsentBroken when any of them is wrong,
+    and ClockRollback when the chain is whole and has not ended, but `now` is behind it.
     """
     _verify_parties(record, controllers)
     subject = _subject_key(record)

@@ -3,9 +3,9 @@
 Nothing is believed because it is in the database: an edited row breaks a signature or a link and
 raises ConsentBroken. The columns beside a document are only an index; where they say something else
 than the document, the document counts. Withdrawal takes effect with the commit that writes it, also
-while the clock is behind, and every final step erases the face template in that same commit. From the
-moment an erasure is asked for, no consent of that person is open, whatever its events say. Refused: a
-second key for one pseudonym, and a video whose challenge was not answered here or is named twice.
+while the clock is behind, and every final step erases the face template in that same commit. Once an
+erasure is asked for, no consent of that person is open, whatever its events say. Refused: a second
+key for one pseudonym, and a video whose challenge was not answered here or is named twice.
 """
 
 from __future__ import annotations
@@ -144,12 +144,10 @@ class ConsentBook:
     ) -> ConsentState:
         """Sign, check and store the next event of a consent, and log it in the same transaction.
 
-        A final step erases the face template with it, as the signed record promises. A withdrawal
-        (any of `ENDS_ANY_TIME`) never waits for the clock: where that is behind, it is dated as the
-        newest thing known.
-
-        Returns the new state. Raises ConsentUnknown, ConsentBroken, StepRefused (a step that is not
-        allowed), ClockRollback, Malformed (a reason that is none) and StoreUnavailable.
+        A final step erases the face template, as the signed record promises. What `ENDS_ANY_TIME`
+        never waits for a clock that is behind: it is dated as the newest thing known. Raises
+        ConsentUnknown, ConsentBroken, StepRefused (a step that is not allowed), ClockRollback,
+        Malformed (a reason that is none) and StoreUnavailable.
         """
         with self.database.transaction() as connection:
             kept = self._load(connection, record_id)
@@ -299,11 +297,11 @@ class ConsentBook:
     def _erased_at(self, pid: str, connection: sa.Connection) -> int | None:
         """Return since when a person's consents are over, None while nobody erased them.
 
-        Either database alone is enough: one of them may have been restored from a backup.
+        Either database is enough: the other one may have been restored from a backup.
         """
         asked = sa.select(ERASURE.c.requested_at).where(ERASURE.c.pid == pid)
         at: int | None = connection.scalar(asked)
-        return at if at is not None else self.keys.destroyed_at(pid)
+        return self.keys.destroyed_at(pid) if at is None else at
 
     def _refuse_other_key(self, record: ConsentRecord, connection: sa.Connection) -> None:
         """Raise unless the person's key is the one in all their records."""

@@ -1,12 +1,12 @@
 """Erasing a person: end their consents, destroy their key, prove it, sign and log a receipt.
 
 Four states lie in the database (requested, shredded, proved, receipted); each step may be run
-again, so an erasure that was interrupted goes on where it stopped. From `requested` on no consent of
-the person is open (`consents.py`), and every run ends those that are left. Refused: calling anything
-erased that still opens or of which a copy stands in our files, and destroying a key while the clock is
-behind, when no receipt could be dated. A consent that is broken cannot be ended by an event; the
-receipt names it, and it stays closed by the erasure itself. Released files are not destroyed, they are
-listed; an opt-out stays, under a pseudonym of its own.
+again, so an erasure that was interrupted goes on where it stopped. From `requested` on no consent
+of the person is open (`consents.py`), and every run ends those that are left. Refused: calling
+anything erased that still opens or of which a copy stands in our files, and destroying a key while
+the clock is behind, when no receipt could be dated. A consent that is broken cannot be ended by an
+event; the receipt names it, and it stays closed by the erasure itself. Released files are not
+destroyed, they are listed; an opt-out stays, under a pseudonym of its own.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ from policies.erasure_receipt import (
     verify_receipt,
     with_proof,
 )
-from policies.erasure_row import ErasureFailed as ErasureFailed
-from policies.erasure_row import Progress, Row, read_progress
+from policies.erasure_row import ErasureFailed, Progress, Row, read_progress
 from policies.errors import Malformed
 from policies.keyprovider import KeyGone
 from policies.keys import CommitmentKey, SigningKey

@@ -119,8 +119,8 @@ def read_rendered(text: str) -> frozenset[str]:
     """
     found = set()
     for line in text.splitlines():
-        word = line.partition(" ")[0]
-        if word and not line.startswith("#"):
+        if line.strip() and not line.startswith("#"):
+            word = line.partition(" ")[0]
             if not _SHA256.fullmatch(word):
                 raise Malformed(f"{line[:40]!r} does not begin with the SHA-256 of a picture")
             found.add(word)

@@ -15,8 +15,9 @@ from policies import erasure as module
 from policies.canonical import canonical
 from policies.consents import ConsentBook
 from policies.database import Database
-from policies.erasure import BACKUP_SECONDS, Eraser, ErasureFailed
+from policies.erasure import BACKUP_SECONDS, Eraser
 from policies.erasure_receipt import Derivative, ErasureReceipt, verify_receipt
+from policies.erasure_row import ErasureFailed
 from policies.errors import Error
 from policies.keyfile import FileKeys
 from policies.keyprovider import KeyGone, Standing, Wrapped
@@ -240,9 +241,9 @@ def test_a_crash_right_after_a_state_was_written(
 ) -> None:
     real, written = Eraser._move_on, 0
 
-    def cut(eraser: Eraser, pid: str, row: Any, *, within: Any = None) -> Any:
+    def cut(eraser: Eraser, pid: str, row: Any, *, old: str, within: Any = None) -> Any:
         nonlocal written
-        moved = real(eraser, pid, row, within=within)
+        moved = real(eraser, pid, row, old=old, within=within)
         written += within is None
         if written == after and within is None:
             raise Cut

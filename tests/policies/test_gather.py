@@ -364,13 +364,14 @@ def test_uses_are_counted_and_a_release_keeps_its_own(office: Any) -> None:
 def test_more_uses_than_the_limit_are_not_a_negative_number(
     office: Any, tamper: Callable[..., None]
 ) -> None:
-    request = office.swap_request()
-    warrant = office.desk.admit(request, office.measured(request))
-    for seq in range(1, 120):
-        tamper(
-            office.database, "insert into reservation values (?, ?, ?)",
-            request.people[0].record_id, seq, warrant.warrant_id,
-        )  # fmt: skip
+    people = [(office.enrol(max_uses=1), "source_identity"), (office.enrol(), "target_body")]
+    request, other = office.request(people), office.swap_request(request_id="other")
+    office.desk.admit(request, office.measured(request))
+    warrant = office.desk.admit(other, office.measured(other))
+    tamper(
+        office.database, "insert into reservation values (?, ?, ?)",
+        people[0][0], 1, warrant.warrant_id,
+    )  # fmt: skip
     assert gather(office, request)["people"][0]["uses_left"] == 0
 
 
