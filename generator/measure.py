@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from generator.errors import ShapeError
 from generator.faces import Face, FaceAnalyser, FaceBox, FloatArray, Frame
-from generator.gates import Gates, require_gates
+from generator.gates import Gates, refuse_opted_out, require_gates
 from generator.matching import Match, match
 from generator.swapper import SAME_FACE_IOU, overlap
 from generator.templates import pack_template, unpack_template
@@ -115,6 +115,23 @@ def open_template(record_id: str, book: ConsentBook, analyser: FaceAnalyser) -> 
         raise
     except Error:
         return None
+
+
+def require_nobody_opted_out(
+    request: Request, *, book: ConsentBook, analyser: FaceAnalyser, gates: Gates
+) -> None:
+    """Raise OptedOut when somebody of a request is near the do-not-swap list now.
+
+    For handing out again what was released before: no picture is measured then, the templates say
+    who is shown. Whose template is gone is refused elsewhere. Raises RegistryUnavailable.
+    """
+    require_gates(gates)
+    templates = [open_template(person.record_id, book, analyser) for person in request.people]
+    refuse_opted_out(
+        gates.ask_registry(template, analyser=analyser)
+        for template in templates
+        if template is not None
+    )
 
 
 def unmeasured_boxes(

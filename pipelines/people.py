@@ -1,7 +1,7 @@
 """Granting and withdrawing consent at this deployment: enrol, sign twice, keep the person's key.
 
 In production the person signs on their own device; here their key is made and kept under
-`subjects/` in the home folder, which is said on the receipt. Refused: pictures or a video that the
+`subjects/` in the home folder, which the command says. Refused: pictures or a video that the
 enrolment refuses, a scope that is none, and anybody who does not declare to be an adult.
 """
 
@@ -246,6 +246,15 @@ def forget_key(settings: Settings, pid: str) -> None:
             f"withdrawn, but {path} cannot be removed: {error.strerror}",
             mend="make its folder writable and withdraw again; the withdrawal holds already",
         ) from error
+
+
+def forget_orphans(at: Records) -> int:
+    """Remove the keys of people of whom no record is kept any more; return how many."""
+    kept = {path.stem for path in (at.settings.home / "subjects").glob("ps_*.pem")}
+    gone = [pid for pid in sorted(kept) if not at.consents.records_of(pid)]
+    for pid in gone:
+        forget_key(at.settings, pid)
+    return len(gone)
 
 
 def _lives(at: Records, record_id: str) -> bool:

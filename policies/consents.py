@@ -3,7 +3,7 @@
 Nothing is believed because it is in the database: an edited row breaks a signature or a link and
 raises ConsentBroken. The columns beside a document are only an index; where they say something else
 than the document, the document counts. Withdrawal takes effect with the commit that writes it, also
-while the clock is behind, and every final step erases the face template in that same commit. Once an
+while the clock is behind, and every final step erases the face template in that commit. Once an
 erasure is asked for, no consent of that person is open, whatever its events say. Refused: a second
 key for one pseudonym, and a video whose challenge was not answered here or is named twice.
 """
@@ -157,10 +157,10 @@ class ConsentBook:
         """Withdraw a consent unless its events end it already; raises as `append` does."""
         with self.database.transaction() as connection:
             kept = self._load(connection, record_id)
-            if not kept.events or kept.events[-1].kind not in FINAL:
-                self._append(connection, kept, "withdrawn", {"controller": controller}, reason)
-            else:
+            if kept.events and kept.events[-1].kind in FINAL:
                 self._fold(kept, now=self._now(connection, kept))
+            else:
+                self._append(connection, kept, "withdrawn", {"controller": controller}, reason)
 
     def take(self, event: ConsentEvent) -> ConsentState:
         """Check and store a step that was signed elsewhere, on the person's own device.
@@ -197,7 +197,7 @@ class ConsentBook:
     def read_to_end(self, record_id: str) -> Consent:
         """Return what `read` does, for whoever is about to withdraw, while the clock is behind too.
 
-        What was signed or logged counts as past then; nothing may be permitted with the answer.
+        What was signed or logged counts as past then: permit nothing with the answer.
         """
         with self.database.transaction() as connection:
             kept = self._load(connection, record_id)
@@ -283,24 +283,22 @@ class ConsentBook:
 
     def _judge(self, kept: _Kept, connection: sa.Connection, *, now: int) -> Consent:
         state = self._fold(kept, now=now)
-        if state.status not in FINAL:
-            at = self._erased_at(kept.record.subject.pid, connection)
-            if at is not None:
-                state = replace(state, status="withdrawn", since=at)
+        at = None if state.status in FINAL else self._erased_at(kept.record.subject.pid, connection)
+        if at is not None:
+            state = replace(state, status="withdrawn", since=at)
         return Consent(kept.record, state)
 
     def _now(self, connection: sa.Connection, kept: _Kept) -> int:
         """Return the clock's time, or what is known to be past where the clock is behind that."""
-        known = max(last_time(connection), newest_moment(kept.record, kept.events))
-        return max(self.clock(), known)
+        newest = newest_moment(kept.record, kept.events)
+        return max(self.clock(), last_time(connection), newest)
 
     def _erased_at(self, pid: str, connection: sa.Connection) -> int | None:
-        """Return since when a person's consents are over, None while nobody erased them.
-
-        Either database is enough: the other one may have been restored from a backup.
-        """
-        asked = sa.select(ERASURE.c.requested_at).where(ERASURE.c.pid == pid)
-        at: int | None = connection.scalar(asked)
+        """Return since when a person's consents are over, None while nobody erased them."""
+        # Either database is enough: the other one may have been restored from a backup.
+        at: int | None = connection.scalar(
+            sa.select(ERASURE.c.requested_at).where(ERASURE.c.pid == pid)
+        )
         return self.keys.destroyed_at(pid) if at is None else at
 
     def _refuse_other_key(self, record: ConsentRecord, connection: sa.Connection) -> None:

@@ -15,7 +15,6 @@ from policies.consent import make_event, read_event, sign_opt_in
 from policies.errors import Malformed
 from policies.keys import SigningKey
 from policies.record import (
-    DEFAULT_VALIDITY_SECONDS,
     MAX_VALIDITY_SECONDS,
     ConsentRecord,
     Withdrawal,
@@ -353,7 +352,3 @@ def test_a_left_out_default_is_not_a_second_spelling() -> None:
 def test_bytes_that_are_no_document(data: bytes, match: str) -> None:
     with pytest.raises(Malformed, match=match):
         read_record(data)
-
-
-def test_a_year_is_the_default_and_below_the_cap() -> None:
-    assert DEFAULT_VALIDITY_SECONDS == 365 * DAY < MAX_VALIDITY_SECONDS
