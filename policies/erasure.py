@@ -38,7 +38,6 @@ from policies.erasure_receipt import (
     with_proof,
 )
 from policies.erasure_row import ErasureFailed, Progress, Row, read_progress
-from policies.errors import Malformed
 from policies.keyprovider import KeyGone
 from policies.keys import CommitmentKey, SigningKey
 from policies.optout import bind_opt_out
@@ -254,7 +253,7 @@ class Eraser:
             self.consents.end(record_id, controller=self.controller, reason="erasure was asked for")
         except StepRefused:
             raise  # by our own signature, not by what is stored: nothing may be claimed then
-        except (ConsentBroken, Malformed):
+        except ConsentBroken:
             # Tampering must not prevent an erasure; its row keeps the consent closed if it mends.
             return False
         return True

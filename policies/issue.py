@@ -1,4 +1,4 @@
-"""Writing a warrant down: its signed document, its row, and the uses that it takes.
+"""Writing down a decision for the log, and a warrant: its signed document, its row, its uses.
 
 The warrant desk (`warrants.py`) decides who gets one; this decides nothing and is called inside the
 desk's transaction. A use is taken with the warrant and given back with its end without a release; a
@@ -7,7 +7,8 @@ warrant that expired unended holds no use any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,32 @@ class LogPlace:
     origin: str
     index: int
     size: int
+
+
+def describe_decision(decision: Decision, subjects: Sequence[str]) -> dict[str, Any]:
+    """Return what the log says of a decision; `subjects` are commitments, never ids."""
+    return {
+        "request": decision.request_sha256,
+        "decision": decision.sha256,
+        "allow": decision.allow,
+        "reasons": _fit(decision.codes, 1_000),
+        "facts": decision.facts_sha256,
+        "policy": decision.policy_sha256,
+        "notes": _fit(sorted({note.rule_id for note in decision.notes}), 400),
+        "subjects": sorted(subjects),
+    }
+
+
+def _fit(names: Sequence[str], room: int) -> list[str]:
+    """Return the names that fit into `room` bytes of a log entry, and how many more there are.
+
+    A house may add reasons and rules without end; what it adds must not keep a decision from being
+    logged. The digest of the decision is over all of them.
+    """
+    ends = itertools.accumulate(len(name.encode()) + 3 for name in names)
+    fitting = sum(end <= room for end in ends)
+    more = len(names) - fitting
+    return [*names[:fitting], *([f"and {more} more"] if more else [])]
 
 
 def sign_warrant(

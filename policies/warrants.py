@@ -9,9 +9,8 @@ other inputs, or whose people's consents have changed since.
 
 from __future__ import annotations
 
-import itertools
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,14 @@ from policies.decide import Decision, Refused, decide
 from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
 from policies.house import House
-from policies.issue import LogPlace, count_uses, give_back, keep_warrant, sign_warrant
+from policies.issue import (
+    LogPlace,
+    count_uses,
+    describe_decision,
+    give_back,
+    keep_warrant,
+    sign_warrant,
+)
 from policies.keys import SigningKey
 from policies.request import Request
 from policies.tables import WARRANT
@@ -336,25 +342,10 @@ class WarrantDesk:
         )
 
     def _log(self, request: Request, decision: Decision, connection: sa.Connection) -> Receipt:
-        return self.log.append(
-            "decision", self._entry(request, decision, connection), within=connection
-        )
-
-    def _entry(
-        self, request: Request, decision: Decision, connection: sa.Connection
-    ) -> dict[str, Any]:
-        return {
-            "request": request.sha256,
-            "decision": decision.sha256,
-            "allow": decision.allow,
-            "reasons": _fit(decision.codes, 1_000),
-            "facts": decision.facts_sha256,
-            "policy": decision.policy_sha256,
-            "notes": _fit(sorted({note.rule_id for note in decision.notes}), 400),
-            "subjects": sorted(
-                self.consents.name_in_log(p.record_id, within=connection) for p in request.people
-            ),
-        }
+        named = {p.record_id for p in request.people}
+        subjects = [self.consents.name_in_log(name, within=connection) for name in named]
+        entry = describe_decision(decision, subjects)
+        return self.log.append("decision", entry, within=connection)
 
     def _issue(
         self,
@@ -398,15 +389,3 @@ class WarrantDesk:
         if found is None:
             raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
         return found
-
-
-def _fit(names: Sequence[str], room: int) -> list[str]:
-    """Return the names that fit into `room` bytes of a log entry, and how many more there are.
-
-    A house may add reasons and rules without end; what it adds must not keep a decision from being
-    logged. The digest of the decision is over all of them.
-    """
-    ends = itertools.accumulate(len(name.encode()) + 3 for name in names)
-    fitting = sum(end <= room for end in ends)
-    more = len(names) - fitting
-    return [*names[:fitting], *([f"and {more} more"] if more else [])]

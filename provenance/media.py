@@ -9,7 +9,7 @@ because an output is always encoded anew. Colour profiles are dropped, values ar
 from __future__ import annotations
 
 import io
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Final, TypeAlias, get_args
 
 import numpy as np
@@ -86,9 +86,9 @@ class Picture:
     writeable, EXIF orientation applied; `sha256`: hex digest of `data`.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     mime: Mime
-    frame: Frame
+    frame: Frame = field(repr=False)
     sha256: str
     door: InitVar[object] = None
 

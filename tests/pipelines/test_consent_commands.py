@@ -15,6 +15,10 @@ DEMO = Path(__file__).parents[2] / "docs" / "demo"
 Cli = Callable[..., Any]
 RENDERED = ("--age-assurance", "rendered", "--age-evidence", "docs/demo/README.md")
 YES = ("--adult", "--yes", "--json")
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
 
@@ -59,6 +63,17 @@ def test_every_option_is_part_of_what_is_signed(cli: Cli, home: Any, tmp_path: P
     assert origin == {"form": "US-TX-ORIGIN", "origin": "provided_by_subject"}
 
 
+def test_the_forms_are_shown_before_anybody_says_yes(
+    cli: Cli, home: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "release.pdf").write_bytes(b"a written release")
+    more = ("--us-il-release", tmp_path / "release.pdf", "--us-tx-origin", "provided_by_subject")
+    for asked, answers in ((("--adult", "--yes"), ""), ((), "n\n")):
+        told = flat(cli(*words("persona3", *more, *asked), answers=answers).err)
+        assert "withdraw at any time" in told
+        assert "US-IL-RELEASE, US-TX-ORIGIN" in told
+
+
 def test_an_opt_in_is_asked_by_itself_and_a_no_keeps_nothing(cli: Cli, home: Any) -> None:
     size = home.log_size()
     refused = cli(*words("persona3", "--opt-in", "alcohol"), answers="y\nn\n")
@@ -72,7 +87,7 @@ def test_an_opt_in_is_asked_by_itself_and_a_no_keeps_nothing(cli: Cli, home: Any
 def test_a_warning_is_shown_beside_the_consent(cli: Cli, home: Any) -> None:
     ended = cli(*words("persona1", "--adult", "--yes"))
     assert ended.code == 0
-    assert "To look at: the face is near 1 enrolled already" in ended.out
+    assert "To look at: the face looks like somebody who is enrolled already" in flat(ended.out)
     again = cli(*words("persona1", *YES))
     assert (again.code, again.json["error"]["code"]) == (4, "MORPH-SUSPECTED")
 
@@ -152,7 +167,7 @@ def test_a_lost_key_needs_a_reason(cli: Cli, home: Any) -> None:
     own = cli("consent", "withdraw", home.source, "--json")
     assert (own.code, own.json["error"]["code"]) == (4, "KEY-FILE-REFUSED")
     silent = cli("consent", "withdraw", home.source, "--lost-key", "--json")
-    assert (silent.code, silent.json["error"]["code"]) == (4, "CONSENT-BROKEN")
+    assert (silent.code, silent.json["error"]["code"]) == (4, "CONSENT-STEP-REFUSED")
     ended = cli("consent", "withdraw", home.source, "--lost-key", "--reason", "phone lost")
     assert ended.code == 0
     assert "withdrawn since" in ended.out

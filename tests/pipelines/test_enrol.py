@@ -17,11 +17,13 @@ import pytest
 
 import pipelines.enrol
 from generator.enrolment import Enrolled, LivenessFailed, LivenessRecord
+from generator.errors import OtherPerson
 from pipelines.demo import RENDERED
 from pipelines.deployment import Deployment
 from pipelines.enrol import Enrolment, compare_with_everybody, issue_challenge, read_enrolment
 from pipelines.jobs import FileUnreadable
 from pipelines.people import Assurance, Scope, grant, withdraw
+from policies.audit import ClockRollback
 from policies.challenge import (
     CHALLENGE_SECONDS,
     ChallengeExpired,
@@ -29,7 +31,8 @@ from policies.challenge import (
     ChallengeUnknown,
     Step,
 )
-from policies.errors import Malformed, StoreUnavailable
+from policies.errors import Error, Malformed, StoreUnavailable
+from policies.keyprovider import KeyUnavailable
 from provenance.errors import MediaError
 from provenance.media import DEFAULT_LIMITS
 from provenance.video import VideoLimits, VideoTooShort, read_frames
@@ -38,6 +41,7 @@ DEMO = Path(__file__).parents[2] / "docs" / "demo"
 CLIP = Path(__file__).parents[1] / "vectors" / "enrolment" / "rendered.mp4"
 STEPS: tuple[Step, ...] = ("turn_right", "close_eyes", "turn_left", "close_eyes", "turn_right")
 SCOPE = Scope(("bystander",), ("personal",), ("DE",))
+UNCOMPARED = "1 enrolled people could not be compared with"
 
 
 def picture(name: str) -> bytes:
@@ -174,14 +178,54 @@ def test_one_picture_and_a_neighbour_are_both_told(at: Deployment) -> None:
     alone = Enrolment((picture("persona1_0"),)).run(at)
     first, second = compare_with_everybody(alone, pid="", at=at)
     assert first.startswith("one shot")
-    assert second == "the face is near 1 enrolled already"
+    assert second == "the face looks like somebody who is enrolled already"
 
 
-def test_a_known_person_whose_face_fits_badly_is_told(at: Deployment, home: Any) -> None:
-    made, pid = enrolled(at, "persona1_1", "persona1_2", moved=0.5), home.pid(home.source)
-    assert compare_with_everybody(made, pid=pid, at=at) == (
-        "the face is not clearly the one enrolled before",
-    )
+def test_whoever_is_named_as_known_has_to_be_clearly_that_person(
+    at: Deployment, home: Any
+) -> None:
+    pid = home.pid(home.source)
+    own = enrolled(at, "persona1_1", "persona1_2")
+    assert compare_with_everybody(own, pid=pid, at=at) == ()
+    unclear, other = enrolled(at, "persona1_1", "persona1_2", moved=0.5), enrolled(at, "persona3_1")
+    for made in (unclear, other):
+        with pytest.raises(OtherPerson) as refused:
+            compare_with_everybody(made, pid=pid, at=at)
+        assert (refused.value.code, bool(refused.value.mend)) == ("OTHER-PERSON", True)
+
+
+def test_where_the_own_face_cannot_be_compared_nobody_is_taken_for_known(
+    at: Deployment, home: Any
+) -> None:
+    own, pid = enrolled(at, "persona1_1", "persona1_2"), home.pid(home.source)
+    with pytest.raises(OtherPerson):
+        compare_with_everybody(own, pid="ps_" + "a" * 26, at=at)
+    at.consents.keys.destroy(pid)  # the consent stands, the template opens no more
+    with pytest.raises(OtherPerson):
+        compare_with_everybody(own, pid=pid, at=at)
+    assert compare_with_everybody(own, pid="", at=at) == (UNCOMPARED,)
+
+
+def test_whoever_cannot_be_compared_with_is_counted(at: Deployment, home: Any) -> None:
+    made = enrolled(at, "persona3_1", "persona3_2")
+    at.consents.keys.destroy(home.pid(home.source))
+    assert compare_with_everybody(made, pid="", at=at) == (UNCOMPARED,)
+    at.consents.keys.destroy(home.pid(home.target))
+    assert compare_with_everybody(made, pid="", at=at) == (UNCOMPARED.replace("1", "2"),)
+
+
+@pytest.mark.parametrize("error", [ClockRollback, KeyUnavailable, StoreUnavailable])
+def test_a_clock_token_or_database_that_fails_is_nobodys_fault(
+    at: Deployment, monkeypatch: pytest.MonkeyPatch, error: type[Error]
+) -> None:
+    made = enrolled(at, "persona3_1", "persona3_2")
+
+    def fail(*_: object) -> None:
+        raise error("not now")
+
+    monkeypatch.setattr(type(at.consents), "template", fail)
+    with pytest.raises(error):
+        compare_with_everybody(made, pid="", at=at)
 
 
 def test_whose_consents_have_ended_is_nobody_to_compare_with(at: Deployment, home: Any) -> None:

@@ -36,9 +36,11 @@ def test_without_a_yes_nothing_is_destroyed(cli: Cli, home: Any) -> None:
 
 
 def test_the_current_version_and_one_that_never_was_are_refused(cli: Cli, home: Any) -> None:
-    size = home.log_size()
-    for version in ("v1", "v7", "\x1b[31m"):
+    kek = (home.path / "people-keys" / "kek.json").read_bytes()
+    for version, said in (("v1", 2), ("v7", 2), ("\x1b[31m", 0)):
+        size = home.log_size()
         ended = cli("keys", "destroy", version, "--yes", "--json")
         assert (ended.code, ended.json["error"]["code"]) == (4, "KEY-DENIED")
         assert "\x1b" not in cli("keys", "destroy", version, "--yes").err
-    assert home.log_size() == size
+        assert home.log_size() == size + said, "a version's try is said, and that it was not done"
+    assert (home.path / "people-keys" / "kek.json").read_bytes() == kek

@@ -15,6 +15,7 @@ import pytest
 from pipelines.deployment import Deployment, create, open_records
 from pipelines.keyring import create_subject_keys, destroy, open_subject_keys, rotate
 from pipelines.settings import Settings, read_settings
+from policies.audit import ClockRollback
 from policies.errors import Malformed
 from policies.keyprovider import KeyDenied, KeyExposed, KeyGone, KeyUnavailable
 from policies.subjectkeys import KeyUnknown
@@ -29,22 +30,33 @@ def clock() -> int:
     return 1_795_219_200
 
 
+def said_of(entry: Any) -> tuple[str, str, str]:
+    """What one entry of the log says of a key."""
+    assert entry["kind"] == "key_event"
+    return entry["event"], entry["role"], entry["kid"]
+
+
+def said(at: Deployment) -> list[str]:
+    """Every event of a key that the log holds."""
+    return [e["event"] for e in at.archive.log.entries() if e["kind"] == "key_event"]
+
+
 def test_rotating_wraps_every_key_anew_and_loses_nothing(at: Deployment, home: Any) -> None:
     keys, log = at.consents.keys, at.archive.log
     assert rotate(keys, log) == ("v2", 2)
-    assert log.entries()[-1]["kind"] == "key_event"
-    assert {k: log.entries()[-1][k] for k in ("event", "role", "kid")} == {
-        "event": "rotated",
-        "role": "kek",
-        "kid": "v2",
-    }
+    assert [said_of(entry) for entry in log.entries()[-2:]] == [
+        ("rotating", "kek", "v1"),
+        ("rotated", "kek", "v2"),
+    ]
     for record_id in (home.source, home.target):
         consent = at.consents.read(record_id)
         assert keys.find(consent.record.subject.pid).kek_version == "v2"
         assert at.consents.template(consent.record)
     destroy(keys, "v1", log)
-    assert log.entries()[-1]["event"] == "destroyed"
-    assert log.entries()[-1]["kid"] == "v1"
+    assert [said_of(entry) for entry in log.entries()[-2:]] == [
+        ("destroying", "kek", "v1"),
+        ("destroyed", "kek", "v1"),
+    ]
     assert at.consents.template(at.consents.read(home.source).record)
     assert keys.provider.standing("v1").state == "destroyed"
     log.check()
@@ -65,11 +77,55 @@ def test_a_backup_wrapped_with_a_destroyed_version_opens_no_more(home: Any, tmp_
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v0", "", "../kek", "v99999999999"])
 def test_what_is_current_or_unknown_is_not_destroyed(at: Deployment, version: str) -> None:
-    size = len(at.archive.log.entries())
     with pytest.raises(KeyDenied):
         destroy(at.consents.keys, version, at.archive.log)
-    assert len(at.archive.log.entries()) == size, "only what happened is logged"
+    assert "destroyed" not in said(at), "only what happened is logged as done"
     assert at.consents.keys.provider.version == "v1"
+
+
+@pytest.mark.parametrize("version", ["v0", "", "../kek", "v99999999999", "\x1b[31m"])
+def test_a_name_that_is_no_version_is_not_even_said(at: Deployment, version: str) -> None:
+    with pytest.raises(KeyDenied):
+        destroy(at.consents.keys, version, at.archive.log)
+    assert said(at) == []
+
+
+def test_with_the_clock_behind_no_key_changes(home: Any) -> None:
+    """The log comes first: what it cannot hold does not happen."""
+    kek, people = (home.path / "people-keys" / name for name in ("kek.json", "people.db"))
+    with open_records(home.settings) as at:
+        rotate(at.consents.keys, at.archive.log)
+    before, pid = kek.read_bytes(), home.pid(home.source)
+    assert people.exists()
+    with open_records(home.settings, clock=lambda: clock() - 86_400 * 3650) as at:
+        keys, log = at.consents.keys, at.archive.log
+        for act in (lambda: rotate(keys, log), lambda: destroy(keys, "v1", log)):
+            with pytest.raises(ClockRollback) as refused:
+                act()
+            assert refused.value.code == "CLOCK-ROLLBACK"
+        assert keys.provider.version == "v2"
+        assert keys.find(pid).kek_version == "v2"
+        assert keys.provider.standing("v1").state == "kept"
+        assert said(at) == ["rotating", "rotated"] 
+    assert kek.read_bytes() == before
+
+
+def test_what_fails_half_way_has_been_said(
+    at: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise KeyUnavailable("the token is away")
+
+    keys, log = at.consents.keys, at.archive.log
+    with monkeypatch.context() as broken:
+        broken.setattr(type(keys), "rewrap", away)
+        for act in (lambda: rotate(keys, log), lambda: destroy(keys, "v1", log)):
+            with pytest.raises(KeyUnavailable):
+                act()
+    assert said(at) == ["rotating", "destroying"]
+    rotate(keys, log)
+    destroy(keys, "v1", log)
+    assert said(at)[2:] == ["rotating", "rotated", "destroying", "destroyed"]
 
 
 def test_a_home_sealed_by_a_passphrase_opens_with_it_alone(tmp_path: Path) -> None:
@@ -228,7 +284,7 @@ def test_a_home_with_a_token_keeps_no_key_in_a_file(tmp_path: Path) -> None:
     assert seen["rotated"] == ["v2", 1]
     assert seen["opens"] == seen["opens again"] >= 512
     assert seen["kek"] == "v2"
-    assert seen["kinds"].count("key_event") == 2
+    assert seen["kinds"].count("key_event") == 4, "each is said before and after"
     assert seen["kinds"][-1] == "erasure"
     assert seen["pin"][0] == "KEY-DENIED"
     assert seen["token"][0] == "KEY-UNAVAILABLE"

@@ -366,7 +366,7 @@ def test_a_face_near_somebody_enrolled_already_is_enrolled_with_a_warning(
     at: Deployment, home: Any
 ) -> None:
     granted = grant(views("persona1"), SCOPE, RENDERED, at=at)
-    assert granted.warnings == ("the face is near 1 enrolled already",)
+    assert granted.warnings == ("the face looks like somebody who is enrolled already",)
     assert at.consents.read(granted.record_id).state.status == "confirmed"
 
 

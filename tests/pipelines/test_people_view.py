@@ -24,20 +24,38 @@ def answer(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
-def test_confirming_asks_twice_and_shows_the_scope(
+def test_notice_and_scope_are_shown_and_nothing_is_asked(
     capsys: pytest.CaptureFixture[str], answer
 ) -> None:  # type: ignore[no-untyped-def]
-    answer("y\ny\ny\n")
-    people_view.confirm_twice("A notice.", SCOPE)
+    answer("")
+    people_view.show_terms("A\nnotice.", SCOPE)
     told = capsys.readouterr()
-    assert told.out.strip() == ""
+    assert told.out == "", "stdout is for the consent"
     for words in ("A notice.", "bystander", "research", "DE, FR", "internal", "365 days"):
         assert words in told.err
-    assert told.err.count("[y/N]") == 3
-    assert "18 or older?" in told.err
     assert "anybody who consented too" in told.err
     assert "any picture" in told.err
     assert "permitted besides" not in told.err
+    assert "[y/N]" not in told.err
+
+
+def test_confirming_asks_twice_and_shows_nothing_again(
+    capsys: pytest.CaptureFixture[str], answer
+) -> None:  # type: ignore[no-untyped-def]
+    answer("y\ny\ny\n")
+    people_view.confirm_twice(SCOPE)
+    told = capsys.readouterr()
+    assert told.out.strip() == ""
+    assert told.err.count("[y/N]") == 3
+    assert "18 or older?" in told.err
+    assert "research" not in told.err
+
+
+def test_a_notice_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    people_view.show_terms(HOSTILE, Scope(("bystander",), ("research",), ("DE",), project=HOSTILE))
+    told = capsys.readouterr().err
+    assert set(told) & set("\x1b\x07\x9b\N{RIGHT-TO-LEFT OVERRIDE}") == set()
+    assert "[bold]x[/]" in told
 
 
 def test_every_sensitive_category_is_asked_for_by_itself(
@@ -53,7 +71,8 @@ def test_every_sensitive_category_is_asked_for_by_itself(
         counterparties=("ps_x",),
         assets=("0" * 64,),
     )
-    people_view.confirm_twice("A notice.", scope)
+    people_view.show_terms("A notice.", scope)
+    people_view.confirm_twice(scope)
     told = capsys.readouterr().err
     assert told.count("[y/N]") == 5
     for word in ("alcohol", "political"):
@@ -67,7 +86,7 @@ def test_one_no_ends_it(capsys: pytest.CaptureFixture[str], answer, given: str) 
     answer(given)
     scope = Scope(("bystander",), ("research",), ("DE",), opted_in=("alcohol",))
     with pytest.raises(typer.Exit) as ended:
-        people_view.confirm_twice("A notice.", scope)
+        people_view.confirm_twice(scope)
     assert ended.value.exit_code == 1
     assert "nothing was signed and nothing was kept" in capsys.readouterr().err
 

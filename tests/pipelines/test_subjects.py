@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from generator.errors import NoFace
+from generator.errors import NoFace, OtherPerson
 from pipelines.demo import RENDERED
 from pipelines.deployment import Deployment, Records, controller_key, open_deployment, open_records
 from pipelines.enrol import Enrolment
@@ -101,6 +102,50 @@ def test_an_export_holds_everything_of_one_person_and_nothing_of_another(
     for foreign in (other, released_home.target, theirs.subject.key, theirs.signatures[0].sig):
         assert foreign not in text
     assert template.hex() not in text
+    assert consents[released_home.source]["template_kept"] is True
+    assert consents[second]["template_kept"] is False, "a withdrawal erased it"
+
+
+def test_an_export_names_what_is_broken_and_leaves_the_others_commitments_out(
+    released_home: Any,
+) -> None:
+    with open_records(released_home.settings) as at:
+        pid = released_home.pid(released_home.source)
+        own, other = (
+            at.consents.commit(r) for r in (released_home.source, released_home.target)
+        )
+        about_both = [e for e in at.archive.log.entries() if {own, other} <= {*e.get("subjects", ())}]
+        assert about_both, "the log has entries about both"
+        text = json.dumps(document := export_subject(pid, at=at))
+        assert (own in text, other in text) == (True, False)
+        assert [e["subjects"] for e in document["log_entries"] if "subjects" in e] == [[own]] * len(
+            about_both
+        )
+        drop_event(released_home.path, released_home.source)
+        broken = export_subject(pid, at=at)
+    [consent] = broken["consents"]
+    assert set(consent) == {"record_id", "status", "why"}
+    assert (consent["record_id"], consent["status"]) == (released_home.source, "broken")
+    assert consent["why"]
+    assert broken["releases"] == document["releases"], "what was released is still told"
+    assert broken["log_entries"] == document["log_entries"]
+
+
+def test_an_export_says_when_no_template_is_left(at: Deployment, home: Any) -> None:
+    pid = home.pid(home.source)
+    [before] = export_subject(pid, at=at)["consents"]
+    at.consents.keys.destroy(pid)
+    [after] = export_subject(pid, at=at)["consents"]
+    assert (before["template_kept"], after["template_kept"]) == (True, False)
+
+
+def drop_event(home: Path, record_id: str) -> None:
+    """Take an event away, as somebody with the database could: the chain no longer holds."""
+    connection = sqlite3.connect(home / "facewarrant.db")
+    connection.execute("drop trigger consent_event_delete")
+    connection.execute("delete from consent_event where seq = 1 and record_id = ?", (record_id,))
+    connection.commit()
+    connection.close()
 
 
 def test_nobody_can_be_exported(at: Deployment) -> None:
@@ -214,8 +259,10 @@ def test_who_was_erased_is_never_enrolled_under_that_pseudonym_again(
         grant(views, scope, RENDERED, at=at, pid=pid)
     subject_path(at.settings, pid).write_bytes(key)  # kept by the person, or by a backup
     subject_path(at.settings, pid).chmod(0o600)
-    with pytest.raises(KeyGone):
+    with pytest.raises(OtherPerson):  # no face is left that it could be
         grant(views, scope, RENDERED, at=at, pid=pid)
+    with pytest.raises(KeyGone):
+        at.consents.keys.seal(b"a template", pid=pid, bound={})
     with pytest.raises(NoFace):
         grant(Enrolment(()), scope, RENDERED, at=at, pid=pid)
 

@@ -338,8 +338,9 @@ def test_a_step_that_may_not_follow_is_refused_and_breaks_nothing() -> None:
     with pytest.raises(StepRefused, match="confirms later") as caught:
         fold_next(RECORD, events, late, controllers=keys, now=NOW + 601)
     assert caught.value.code == "CONSENT-STEP-REFUSED"
+    ahead = step(RECORD, events, "confirmed", at=NOW + 1)
     refuse_the_clock(
-        lambda: fold_next(RECORD, events, late, controllers=keys, now=NOW), "event 1 lies in"
+        lambda: fold_next(RECORD, events, ahead, controllers=keys, now=NOW), "event 1 lies in"
     )
     good = step(RECORD, events, "confirmed")
     assert fold_next(RECORD, events, good, controllers=keys, now=NOW).status == "confirmed"

@@ -40,10 +40,12 @@ def fields(office: Any) -> dict[str, Any]:
         assets={"mode": "listed", "sha256": ["7" * 64], "project": "a film"},
         addenda=[RELEASE, SEPARATE, ORIGIN],
         withdrawal={"url": "https://ctl.invalid/withdraw"},
+        binding={"liveness": VIDEO},
     )
     return parse(encode(record))
 
 
+VIDEO = {"method": "video_challenge", "nonce_sha256": "8" * 64, "score_milli": 900}
 RELEASE = {
     "form": "US-IL-RELEASE", "written_release_sha256": "5" * 64, "purpose_and_term": "a film",
     "signed_at": NOW,

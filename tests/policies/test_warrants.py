@@ -22,13 +22,14 @@ from policies.decide import Refused
 from policies.digest import sha256_hex
 from policies.entries import MAX_ENTRY_BYTES
 from policies.errors import Error, Malformed, StoreUnavailable
+from policies.issue import _fit
 from policies.keys import SigningKey
 from policies.law import LawBook
 from policies.request import MOST_PEOPLE
 from policies.rules import RULES
 from policies.tables import RELEASE, RELEASE_PERSON
 from policies.warrant import Warrant, WarrantInvalid, read_warrant
-from policies.warrants import ActiveWarrant, WarrantDesk, _fit, require_active
+from policies.warrants import ActiveWarrant, WarrantDesk, require_active
 
 NOW = 1_795_219_200
 MODEL_SHA256 = "0" * 64
