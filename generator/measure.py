@@ -123,14 +123,13 @@ def require_nobody_opted_out(
     """Raise OptedOut when somebody of a request is near the do-not-swap list now.
 
     For handing out again what was released before: no picture is measured then, the templates say
-    who is shown. Whose template is gone is refused elsewhere. Raises RegistryUnavailable.
+    who is shown. Raises RegistryUnavailable where the list or a template cannot be asked.
     """
     require_gates(gates)
     templates = [open_template(person.record_id, book, analyser) for person in request.people]
     refuse_opted_out(
-        gates.ask_registry(template, analyser=analyser)
+        "unavailable" if template is None else gates.ask_registry(template, analyser=analyser)
         for template in templates
-        if template is not None
     )
 
 

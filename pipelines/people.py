@@ -26,7 +26,7 @@ from policies.canonical import canonical
 from policies.consent import ConsentBroken, ConsentState, sign, sign_opt_in
 from policies.consents import Consent
 from policies.digest import sha256_hex
-from policies.errors import Error, Malformed
+from policies.errors import Malformed
 from policies.keys import SigningKey
 from policies.receipt import make_receipt
 from policies.receipt_words import as_text, describe
@@ -188,9 +188,10 @@ def withdraw(record_id: str, *, at: Records, reason: str = "", lost_key: bool = 
 
     With the person's key, or with the controller's where the key is lost (a reason is needed then).
     The key goes with the person's last consent. Withdrawing twice is no error. Raises
-    ConsentUnknown, ConsentBroken (ended in another way) and KeyFileRefused.
+    ConsentUnknown, ConsentBroken (ended in another way) and KeyFileRefused. A clock that is behind
+    stops nobody.
     """
-    consent = at.consents.read(record_id)
+    consent = at.consents.read_to_end(record_id)
     pid, state = consent.record.subject.pid, consent.state
     if state.status != "withdrawn":
         signer, key = (
@@ -219,14 +220,15 @@ def write_receipt(record_id: str, *, at: Records, form: str) -> str:
 
 
 def list_consents(at: Records) -> list[Consent | BrokenConsent]:
-    """Return every consent, those that do not hold as BrokenConsent; raise StoreUnavailable."""
+    """Return every consent, those that do not hold as BrokenConsent.
+
+    Raises StoreUnavailable, and ClockRollback where nothing can be judged.
+    """
     found: list[Consent | BrokenConsent] = []
     for record_id in at.consents.record_ids():
         try:
             found.append(at.consents.read(record_id))
-        except Error as error:
-            if error.code == "STORE-UNAVAILABLE":
-                raise
+        except (ConsentBroken, Malformed) as error:
             found.append(BrokenConsent(record_id, error.message))
     return found
 
@@ -259,7 +261,7 @@ def forget_orphans(at: Records) -> int:
 
 def _lives(at: Records, record_id: str) -> bool:
     try:
-        return at.consents.read(record_id).state.status in ("requested", "given", "confirmed")
+        return at.consents.read_to_end(record_id).state.status in ("requested", "given", "confirmed")
     except ConsentBroken:
         # Restored from a backup it may live again, and then only this key withdraws it.
         return True

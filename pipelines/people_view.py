@@ -212,6 +212,8 @@ def show_erasure(receipt: Mapping[str, Any], out: Path, *, json: bool) -> None:
         print_json({"out": str(out), "receipt": receipt})
         return
     OUT.print(f"Erased. The signed receipt: {plain(out)}", soft_wrap=True)
+    if broken := receipt.get("not_ended"):
+        OUT.print(f"[yellow]{len(broken)} broken consents could not be ended; they stay closed.[/]")
     OUT.print(pair_table({"method": str(receipt["method"]), "checks": str(receipt["checks"])}))
 
 

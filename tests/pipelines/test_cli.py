@@ -72,7 +72,7 @@ def test_a_whole_walk_from_init_to_a_withdrawn_consent(cli: Cli, tmp_path: Path)
     withdrawn = cli("consent", "withdraw", source_id, "--reason", "changed my mind")
     assert (withdrawn.code, "withdrawn since" in withdrawn.out) == (0, True)
     again = cli(*run)
-    assert (again.code, again.out.count("released")) == (3, 0)
+    assert (again.code, again.out) == (3, "")
     assert "CONSENT-STATUS  source_identity  [FLOOR, GDPR-6-7-9]" in again.err
     assert "To mend:" in again.err
     assert cli("verify", out).code == 6
