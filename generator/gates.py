@@ -139,7 +139,10 @@ def refuse_opted_out(answers: Iterable[RegistryAnswer]) -> None:
             mend="see 'facewarrant doctor'; nothing is swapped until it can be asked",
         )
     if found - {"clear"}:
-        raise OptedOut("a face may be of somebody who asked never to be swapped")
+        raise OptedOut(
+            "a face may be of somebody who asked never to be swapped",
+            mend="use pictures of somebody else; only who opted out can end it",
+        )
 
 
 class _OpenedOnce(Generic[_Gate]):

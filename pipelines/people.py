@@ -23,7 +23,7 @@ from pipelines.notice import NOTICE_SHA256, NOTICE_VERSION
 from pipelines.receipt_page import render_receipt
 from pipelines.settings import Settings
 from policies.canonical import canonical
-from policies.consent import ConsentBroken, ConsentState, sign, sign_opt_in
+from policies.consent import FINAL, ConsentBroken, ConsentState, sign, sign_opt_in
 from policies.consents import Consent
 from policies.digest import sha256_hex
 from policies.errors import Malformed
@@ -261,7 +261,7 @@ def forget_orphans(at: Records) -> int:
 
 def _lives(at: Records, record_id: str) -> bool:
     try:
-        return at.consents.read_to_end(record_id).state.status in ("requested", "given", "confirmed")
+        return at.consents.read_to_end(record_id).state.status not in FINAL
     except ConsentBroken:
         # Restored from a backup it may live again, and then only this key withdraws it.
         return True

@@ -10,15 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from generator.errors import GatesMissing, MeasurementFailed
+from generator.errors import GatesMissing, MeasurementFailed, OptedOut, RegistryUnavailable
 from generator.faces import Face, FaceBox, IdThresholds, open_analyser
 from generator.gates import Gates, open_gates
-from generator.measure import measure, unmeasured_boxes
+from generator.measure import (
+    measure,
+    open_template,
+    require_nobody_opted_out,
+    unmeasured_boxes,
+)
 from generator.templates import pack_template
+from policies.audit import ClockRollback
+from policies.consent import ConsentBroken
 from policies.decide import Refused
 from policies.digest import sha256_hex
-from policies.errors import StoreUnavailable
+from policies.errors import Error, StoreUnavailable
 from policies.facts import MOST_BLURRED, Measured
+from policies.keyprovider import KeyDenied, KeyGone, KeyUnavailable
 from policies.optout import OptOutBook
 from provenance.media import Picture, decode, encode
 

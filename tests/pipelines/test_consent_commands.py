@@ -15,6 +15,8 @@ DEMO = Path(__file__).parents[2] / "docs" / "demo"
 Cli = Callable[..., Any]
 RENDERED = ("--age-assurance", "rendered", "--age-evidence", "docs/demo/README.md")
 YES = ("--adult", "--yes", "--json")
+
+
 def flat(text: str) -> str:
     return " ".join(text.split())
 
@@ -63,9 +65,7 @@ def test_every_option_is_part_of_what_is_signed(cli: Cli, home: Any, tmp_path: P
     assert origin == {"form": "US-TX-ORIGIN", "origin": "provided_by_subject"}
 
 
-def test_the_forms_are_shown_before_anybody_says_yes(
-    cli: Cli, home: Any, tmp_path: Path
-) -> None:
+def test_the_forms_are_shown_before_anybody_says_yes(cli: Cli, home: Any, tmp_path: Path) -> None:
     (tmp_path / "release.pdf").write_bytes(b"a written release")
     more = ("--us-il-release", tmp_path / "release.pdf", "--us-tx-origin", "provided_by_subject")
     for asked, answers in ((("--adult", "--yes"), ""), ((), "n\n")):

@@ -188,9 +188,7 @@ def spoil_template(home: Path, record_id: str) -> None:
     connection.close()
 
 
-def test_whoever_is_named_as_known_has_to_be_clearly_that_person(
-    at: Deployment, home: Any
-) -> None:
+def test_whoever_is_named_as_known_has_to_be_clearly_that_person(at: Deployment, home: Any) -> None:
     pid = home.pid(home.source)
     own = enrolled(at, "persona1_1", "persona1_2")
     assert compare_with_everybody(own, pid=pid, at=at) == ()

@@ -106,13 +106,11 @@ def test_with_the_clock_behind_no_key_changes(home: Any) -> None:
         assert keys.provider.version == "v2"
         assert keys.find(pid).kek_version == "v2"
         assert keys.provider.standing("v1").state == "kept"
-        assert said(at) == ["rotating", "rotated"] 
+        assert said(at) == ["rotating", "rotated"]
     assert kek.read_bytes() == before
 
 
-def test_what_fails_half_way_has_been_said(
-    at: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_fails_half_way_has_been_said(at: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
         raise KeyUnavailable("the token is away")
 

@@ -111,10 +111,10 @@ def test_an_export_names_what_is_broken_and_leaves_the_others_commitments_out(
 ) -> None:
     with open_records(released_home.settings) as at:
         pid = released_home.pid(released_home.source)
-        own, other = (
-            at.consents.commit(r) for r in (released_home.source, released_home.target)
-        )
-        about_both = [e for e in at.archive.log.entries() if {own, other} <= {*e.get("subjects", ())}]
+        own, other = (at.consents.commit(r) for r in (released_home.source, released_home.target))
+        about_both = [
+            e for e in at.archive.log.entries() if {own, other} <= {*e.get("subjects", ())}
+        ]
         assert about_both, "the log has entries about both"
         text = json.dumps(document := export_subject(pid, at=at))
         assert (own in text, other in text) == (True, False)

@@ -81,3 +81,13 @@ def test_a_record_that_was_edited_is_broken(studio: Any) -> None:
         connection.execute(sa.text("drop trigger consent_update"))
         connection.execute(sa.update(CONSENT).values(document=b"{}"))
     assert consent_today(studio.office.book, entry)[:2] == ("broken", "fails")
+
+
+def test_a_clock_that_is_behind_judges_no_consent(studio: Any) -> None:
+    """Nothing is said to be forged: it cannot be verified now."""
+    record_id = studio.office.enrol()
+    entry = {"commitment": studio.office.book.commit(record_id), "role": "target_body"}
+    studio.office.clock.now -= 1
+    today = consent_today(studio.office.book, entry)
+    assert (today.consent, today.state) == ("broken", "unchecked")
+    assert "clock" in today.words
