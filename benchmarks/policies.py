@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ from policies.canonical import canonical
 from policies.cedar import ENGINE
 from policies.database import Database
 from policies.decide import decide
+from policies.erasure import Eraser
 from policies.facts import read_facts
 from policies.gather import gather_facts
 from policies.keyfile import FileKeys
 from policies.keys import SigningKey
-from policies.residue import count_copies
 from policies.rules import RULES
 from policies.subjectkeys import SubjectKeys
 from policies.warrant import verify_warrant
@@ -189,9 +190,7 @@ def measure_search(count: int, width: int = 128) -> dict[str, float]:
     faiss.omp_set_num_threads(1)
     index = faiss.IndexFlatL2(width)
     index.add(vectors)
-    theirs = time_us(
-        lambda: index.search(queries[next(turn) % len(queries)][None], 1), repeats=27
-    )
+    theirs = time_us(lambda: index.search(queries[next(turn) % len(queries)][None], 1), repeats=27)
     return {
         "templates": count,
         "search_ms": ours / 1000,
@@ -201,7 +200,7 @@ def measure_search(count: int, width: int = 128) -> dict[str, float]:
 
 
 def measure_erasure(folder: Path, people: int) -> dict[str, float]:
-    """Shredding one person's key among many, and searching the file for what is left of it."""
+    """Erasing one person among many: withdraw, shred, search the files, sign and log a receipt."""
     private = folder / "keys"
     private.mkdir(mode=0o700)
     clock: Callable[[], int] = lambda: 1_795_219_200  # noqa: E731
@@ -212,23 +211,21 @@ def measure_erasure(folder: Path, people: int) -> dict[str, float]:
     for number in range(people):
         keys.seal(b"template", pid=pseudonym(number), bound={"kind": "bench"})
     keys._connection.execute("pragma synchronous=full")
-    shred, search = [], []
-    for number in range(5):
-        pid = pseudonym(number * people // 5)
-        needles = keys.needles(pid)
+    whole = []
+    office = open_office(Database(f"sqlite:///{folder / 'erasure.db'}"))
+    office.book = replace(office.book, keys=keys)
+    eraser = Eraser(office.book, office.controller)
+    for _ in range(5):
+        record = office.book.read(office.enrol()).record
         begun = time.perf_counter()
-        keys.destroy(pid)
-        shred.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        left = count_copies([private / "people.db", private / "people.db-journal"], needles)
-        search.append(time.perf_counter() - begun)
-        if left:
+        receipt = eraser.erase(record.subject.pid)
+        whole.append(time.perf_counter() - begun)
+        if receipt["checks"]["copies_found"]:
             raise SystemExit("a destroyed key is still in its file")
     keys.close()
     return {
         "people": people,
-        "shred_ms": statistics.median(shred) * 1000,
-        "prove_gone_ms": statistics.median(search) * 1000,
+        "erase_ms": statistics.median(whole) * 1000,
         "file_mb": (private / "people.db").stat().st_size / 1e6,
     }
 

@@ -13,7 +13,7 @@ video challenge makes it as hard as a live face replacement.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, Literal, NamedTuple
 
@@ -126,7 +126,7 @@ class Enrolled:
     at before the enrolment is believed; empty where nothing stands out.
     """
 
-    template: FloatArray
+    template: FloatArray = field(repr=False)
     shots: int
     disagreement: float
     liveness: LivenessRecord

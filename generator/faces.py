@@ -10,7 +10,7 @@ weight files that differ from their cards (WeightRefused).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -74,10 +74,10 @@ class Face:
 
     box: FaceBox
     score: float
-    mesh: FloatArray
-    iris: FloatArray
+    mesh: FloatArray = field(repr=False)
+    iris: FloatArray = field(repr=False)
     pose: tuple[float, float, float]
-    id_vector: FloatArray
+    id_vector: FloatArray = field(repr=False)
 
     def __post_init__(self) -> None:
         require_array(self.mesh, (MESH_POINTS, 3), "face mesh")

@@ -9,7 +9,7 @@ or distance leaves this module, so that nobody can probe who is on the list.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar, get_args
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from generator import age, nudity
 from generator.age import AgeGate
 from generator.donotswap import Registry
-from generator.errors import GatesMissing, RegistryUnavailable
+from generator.errors import GatesMissing, OptedOut, RegistryUnavailable
 from generator.faces import Face, FaceAnalyser, FloatArray, Frame
 from generator.nudity import NudityGate
 from generator.templates import unpack_template
@@ -125,6 +125,24 @@ def require_gates(value: object) -> Gates:
     if type(value) is not Gates or not all(hasattr(value, name) for name in Gates.__slots__):
         raise _missing()
     return value
+
+
+def refuse_opted_out(answers: Iterable[RegistryAnswer]) -> None:
+    """Raise OptedOut unless every answer of the registry is "clear".
+
+    Raises RegistryUnavailable where it could not be asked. How near somebody is stays unsaid.
+    """
+    found = set(answers)
+    if "unavailable" in found:
+        raise RegistryUnavailable(
+            "the list of people who must not be swapped cannot be asked",
+            mend="see 'facewarrant doctor'; nothing is swapped until it can be asked",
+        )
+    if found - {"clear"}:
+        raise OptedOut(
+            "a face may be of somebody who asked never to be swapped",
+            mend="use pictures of somebody else; only who opted out can end it",
+        )
 
 
 class _OpenedOnce(Generic[_Gate]):

@@ -14,13 +14,15 @@ from types import MappingProxyType
 
 from generator.errors import ShapeError
 from generator.faces import Face, FaceAnalyser, FaceBox, FloatArray, Frame
-from generator.gates import Gates, require_gates
+from generator.gates import Gates, refuse_opted_out, require_gates
 from generator.matching import Match, match
 from generator.swapper import SAME_FACE_IOU, overlap
 from generator.templates import pack_template, unpack_template
+from policies.audit import ClockRollback
 from policies.consents import ConsentBook
 from policies.errors import Error, StoreUnavailable
 from policies.facts import MOST_BLURRED, Measured, MeasuredPerson, PixelBox
+from policies.keyprovider import KeyUnavailable
 from policies.request import Person, Request
 from policies.terms import AgeLook
 from provenance.media import Picture
@@ -101,17 +103,34 @@ def open_template(record_id: str, book: ConsentBook, analyser: FaceAnalyser) -> 
     """Return a person's template, or None where there is none to compare with: a mismatch.
 
     None for an unknown or broken consent, another identity model, and a template that does not open
-    or whose key is gone. Raises StoreUnavailable: a database that is down says nothing of anybody.
+    or whose key is gone. Raises StoreUnavailable, KeyUnavailable and ClockRollback: a database or a
+    token that is down, or a clock that is behind, says nothing of anybody.
     """
     try:
         record = book.read(record_id).record
         if record.binding.model_sha256 != analyser.models[analyser.id_model]:
             return None
         return unpack_template(book.template(record))
-    except StoreUnavailable:
+    except (StoreUnavailable, KeyUnavailable, ClockRollback):
         raise
     except Error:
         return None
+
+
+def require_nobody_opted_out(
+    request: Request, *, book: ConsentBook, analyser: FaceAnalyser, gates: Gates
+) -> None:
+    """Raise OptedOut when somebody of a request is near the do-not-swap list now.
+
+    For handing out again what was released before: no picture is measured then, the templates say
+    who is shown. Raises RegistryUnavailable where the list or a template cannot be asked.
+    """
+    require_gates(gates)
+    templates = [open_template(person.record_id, book, analyser) for person in request.people]
+    refuse_opted_out(
+        "unavailable" if template is None else gates.ask_registry(template, analyser=analyser)
+        for template in templates
+    )
 
 
 def unmeasured_boxes(

@@ -19,14 +19,12 @@ from generator.anonymise import blur_faces
 from generator.errors import (
     ManyFaces,
     NoFace,
-    OptedOut,
     OtherPerson,
     OutputRefused,
-    RegistryUnavailable,
     SwapRefused,
 )
 from generator.faces import Face, FaceAnalyser, FaceBox, Frame
-from generator.gates import Gates, require_gates
+from generator.gates import Gates, refuse_opted_out, require_gates
 from generator.matching import match
 from generator.measure import open_template, unmeasured_boxes
 from generator.swapper import (
@@ -154,14 +152,7 @@ def require_not_opted_out(faces: Sequence[Face], gates: Gates, analyser: FaceAna
 
     Raises RegistryUnavailable where the book cannot be asked. How near somebody is stays unsaid.
     """
-    answers = {gates.ask_registry(face.id_vector, analyser=analyser) for face in faces}
-    if "unavailable" in answers:
-        raise RegistryUnavailable(
-            "the list of people who must not be swapped cannot be asked",
-            mend="see 'facewarrant doctor'; nothing is swapped until it can be asked",
-        )
-    if answers != {"clear"}:
-        raise OptedOut("a face may be of somebody who asked never to be swapped")
+    refuse_opted_out(gates.ask_registry(face.id_vector, analyser=analyser) for face in faces)
 
 
 def require_untouched(rendering: Rendering, target: Picture) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
-from generator.measure import measure
+from generator.measure import measure, require_nobody_opted_out
 from generator.swap import swap
 from pipelines.deployment import Deployment
 from pipelines.outcome import Job, Outcome, refused, rejected, released
@@ -56,7 +56,10 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
     step = partial(_step, observe, request.request_id)
     identity = analyser.models[analyser.id_model]
     if row := at.archive.registry.by_request(request.request_id):
-        return redeliver(row, request, press=at.press, identity=identity)
+        again = redeliver(row, request, press=at.press, identity=identity)
+        with step("ask the opt-outs again"):
+            require_nobody_opted_out(request, book=at.consents, analyser=analyser, gates=at.gates)
+        return again
     for warrant in desk.abandoned(request.request_id):
         desk.abort(warrant, "interrupted")
     with step("precheck consents"):

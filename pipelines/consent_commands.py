@@ -120,7 +120,7 @@ def consent_grant(
     use; a wider audience needs --challenge or --in-person.
     """
     from pipelines import people_view
-    from pipelines.deployment import open_deployment
+    from pipelines.deployment import open_deployment, system_clock
     from pipelines.enrol import read_enrolment
     from pipelines.jobs import read_file
     from pipelines.notice import NOTICE
@@ -147,13 +147,14 @@ def consent_grant(
         compensation=compensation,
     )
     assurance = Assurance(adult, age_assurance, age_evidence, in_person)
+    now = system_clock()
+    scope = replace(scope, addenda=_addenda(us_il_release, cn_separate, us_tx_origin, scope, now))
+    people_view.show_terms(NOTICE, scope)
     if not yes:
-        people_view.confirm_twice(NOTICE, scope)
+        people_view.confirm_twice(scope)
         assurance = replace(assurance, adult=True)
     enrolment = read_enrolment(media, challenge)
     with open_deployment(read_settings()) as at:
-        addenda = _addenda(us_il_release, cn_separate, us_tx_origin, scope, at.clock())
-        scope = replace(scope, addenda=addenda)
         granted = grant(enrolment, scope, assurance, at=at, pid=subject)
         consent = at.consents.read(granted.record_id)
         people_view.show_grant(consent, granted.warnings, at.settings, json=json)
@@ -186,7 +187,7 @@ def _addenda(
 
 @consent_app.command("challenge")
 def consent_challenge(json: Json = False) -> None:
-    """Ask for a movement that only somebody who is there can make in time.
+    """Ask for movements that only somebody there can make.
 
     Film the person doing it, then give the video to 'consent grant --challenge NONCE'.
     """
@@ -254,7 +255,7 @@ def consent_receipt(
     out: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
     json: Json = False,
 ) -> None:
-    """Write the person's receipt: what was agreed, in plain words or for machines.
+    """Write the person's receipt, for reading or for machines.
 
     --json is --form json.
     """

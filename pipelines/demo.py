@@ -92,8 +92,10 @@ def run_demo(out: Path, *, progress: Callable[[str], None]) -> Demo:
     begun = time.perf_counter()
     out = out.absolute()
     _clear(out)
-    # The demo's people belong into no database but the demo's own.
-    settings = read_settings(home=out / "home", database_url="")
+    # The demo's people belong into no database but the demo's own, their keys into no token.
+    settings = read_settings(home=out / "home", database_url="").model_copy(
+        update={"pkcs11_library": None, "key_passphrase": None}
+    )
     show = _Show(Demo(out), progress)
     show.step("make keys, certificates, database", lambda: create(settings), "home folder ready")
     with open_deployment(settings) as at:

@@ -22,12 +22,13 @@ from generator.faces import FaceAnalyser, IdThresholds, open_analyser
 from generator.gates import Gates, open_gates
 from generator.swapper import Swapper, open_swapper
 from pipelines.keyfiles import KeyFileRefused, read_secret, read_signing_key, write_secret
-from pipelines.keyring import create_subject_keys, open_subject_keys
+from pipelines.keyring import close_subject_keys, create_subject_keys, open_subject_keys
 from pipelines.notice import NOTICE_SHA256
 from pipelines.settings import Settings
 from policies.audit import AuditLog
 from policies.consents import ConsentBook
 from policies.database import Database
+from policies.entries import POLICY
 from policies.errors import Error, Malformed
 from policies.house import House
 from policies.house_files import POLICY_FOLDER, closed_house, load_house
@@ -149,7 +150,7 @@ class Records:
     def close(self) -> None:
         """Close the databases."""
         self.desk.database.close()
-        self.consents.keys.close()
+        close_subject_keys(self.consents.keys)
 
     def __enter__(self) -> Self:
         return self
@@ -254,9 +255,10 @@ def _open_house(settings: Settings) -> House:
 def _log_policy(records: Records) -> None:
     """Log the policy that is in force now, unless the log says so already."""
     log, policy = records.archive.log, records.desk.house.sha256
-    known = log.latest(1, kind="policy")
-    if not known or known[0][1]["policy"] != policy:
-        log.append("policy", {"event": "in_force", "policy": policy})
+    with records.desk.database.transaction() as connection:
+        known = log.newest(POLICY, within=connection)
+        if known is None or known["policy"] != policy:
+            log.append("policy", {"event": "in_force", "policy": policy}, within=connection)
 
 
 def controller_key(settings: Settings) -> SigningKey:

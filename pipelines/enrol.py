@@ -19,8 +19,9 @@ from generator.measure import open_template
 from pipelines.deployment import Deployment, Records
 from pipelines.jobs import read_file
 from policies.challenge import Challenge, ChallengeBook
+from policies.consent import FINAL, ConsentBroken
 from policies.consents import Consent
-from policies.errors import Error, Malformed
+from policies.errors import Malformed
 from provenance.media import DEFAULT_LIMITS, decode
 from provenance.video import ENROLMENT_LIMITS, read_frames
 
@@ -63,52 +64,58 @@ def issue_challenge(at: Records) -> Challenge:
 def compare_with_everybody(enrolled: Enrolled, *, pid: str, at: Deployment) -> tuple[str, ...]:
     """Return what a person should look at before the enrolment is believed; empty if nothing.
 
-    `pid`: the person themselves where they are known; their earlier face has to fit, and does not
-    count among the others. Raises OtherPerson where it does not fit, and MorphSuspected where the
-    face matches two other people.
+    `pid`: the person themselves where they are known; their earlier face has to match, and does not
+    count among the others. Raises OtherPerson where it does not match or cannot be read, and
+    MorphSuspected where the face matches two other people; StoreUnavailable, KeyUnavailable and
+    ClockRollback where nobody can be compared with now.
     """
-    people, found = dict(_templates(at)), list(enrolled.warnings)
-    own = people.pop(pid, None)
-    if own is not None:
-        found += _compare_with_own(enrolled.template, own, at)
-    reading = check_morph(enrolled.template, list(people.items()), at.analyser.thresholds)
+    people = dict(_templates(at))
+    if pid:
+        _require_own(enrolled.template, people.pop(pid, None), at)
+    known = [(who, face) for who, face in people.items() if face is not None]
+    reading = check_morph(enrolled.template, known, at.analyser.thresholds)
     if reading.answer == "refused":
         reading.require_clear()
+    found = list(enrolled.warnings)
     if reading.answer == "review":
-        found.append(f"the face is near {len(reading.near)} enrolled already")
+        found.append("the face looks like somebody who is enrolled already")
+    if len(known) < len(people):
+        found.append(f"{len(people) - len(known)} enrolled people could not be compared with")
     return tuple(found)
 
 
-def _compare_with_own(new: FloatArray, own: FloatArray, at: Deployment) -> list[str]:
-    reading = check_morph(new, [("own", own)], at.analyser.thresholds)
-    if not reading.near:
+def _require_own(new: FloatArray, own: FloatArray | None, at: Deployment) -> None:
+    """Raise OtherPerson unless the new face matches the one enrolled under the pseudonym."""
+    matched = own is not None and any(
+        near.distance <= at.analyser.thresholds.match
+        for near in check_morph(new, [("own", own)], at.analyser.thresholds).near
+    )
+    if not matched:
         raise OtherPerson(
-            "the face is not that of the person enrolled under this pseudonym",
+            "the face is not that of the person enrolled under this pseudonym, or cannot be told",
             mend="use pictures of that person; leave the pseudonym out for somebody new",
         )
-    # One match is for others what a morph could give; for oneself it is what has to be.
-    return [] if reading.answer == "review" else ["the face is not clearly the one enrolled before"]
 
 
-def _templates(at: Deployment) -> Iterator[tuple[str, FloatArray]]:
-    """Yield one template of every person who has a consent that stands."""
-    seen: set[str] = set()
+def _templates(at: Deployment) -> Iterator[tuple[str, FloatArray | None]]:
+    """Yield everybody who has a consent that stands, and a template that can be compared, if any.
+
+    Those that can be compared come last, so that one of them is what a dictionary keeps.
+    """
+    found: list[tuple[str, FloatArray | None]] = []
     for record_id in at.consents.record_ids():
         consent = _read(record_id, at)
-        if consent is None or consent.record.subject.pid in seen:
-            continue
-        template = open_template(record_id, at.consents, at.analyser)
-        if template is not None:
-            seen.add(consent.record.subject.pid)
-            yield consent.record.subject.pid, template
+        if consent is not None and consent.state.status not in FINAL:
+            template = open_template(record_id, at.consents, at.analyser)
+            found.append((consent.record.subject.pid, template))
+    yield from sorted(found, key=lambda one: one[1] is not None)
 
 
 def _read(record_id: str, at: Deployment) -> Consent | None:
+    """Return a consent, None for a broken one: it is nobody's, and nothing is done under it."""
     try:
         return at.consents.read(record_id)
-    except Error as error:
-        if error.code == "STORE-UNAVAILABLE":
-            raise
+    except (ConsentBroken, Malformed):
         return None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 policy_app = typer.Typer(
-    help="Show the policy that requests are decided by, and check a change of it.",
+    help="Show the policy that decides requests; check a change of it.",
     no_args_is_help=True,
 )
 

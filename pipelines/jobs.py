@@ -6,6 +6,9 @@ are read whole).
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,9 +86,14 @@ def load_job(spec: JobSpec, *, folder: Path = Path()) -> Job:
 
 
 def read_file(path: Path, *, max_bytes: int = DEFAULT_LIMITS.file_bytes) -> bytes:
-    """Read a file up to a decoder's byte cap plus one; raise FileUnreadable."""
+    """Read a plain file up to a decoder's byte cap plus one; raise FileUnreadable.
+
+    A named pipe would wait for a writer for ever; it is no plain file.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file")
             return file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         # ValueError: a path with a zero byte, which JSON can hold and no file name can.
@@ -93,3 +101,7 @@ def read_file(path: Path, *, max_bytes: int = DEFAULT_LIMITS.file_bytes) -> byte
         raise FileUnreadable(
             f"cannot read {path}: {why}", mend="check the path and its permissions"
         ) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -55,7 +55,10 @@ def keys_destroy(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Destroy an old version for good; backups that need it become unreadable."""
+    """Destroy an old version for good.
+
+    Backups that need it become unreadable.
+    """
     from pipelines.deployment import open_records
     from pipelines.keyring import destroy
 

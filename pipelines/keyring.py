@@ -7,7 +7,6 @@ what erases a person. Refused: a token without its PIN, and keys that are not th
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from pipelines.settings import Settings
@@ -15,7 +14,7 @@ from policies.audit import AuditLog
 from policies.errors import Malformed
 from policies.hsm import TokenAddress, TokenKeys
 from policies.keyfile import FileKeys, Passphrase
-from policies.keyprovider import KeyProvider
+from policies.keyprovider import KeyProvider, version_number
 from policies.subjectkeys import SubjectKeys
 
 Clock = Callable[[], int]
@@ -34,13 +33,19 @@ def create_subject_keys(settings: Settings, *, clock: Clock) -> None:
         provider = FileKeys.create(
             folder / "kek.json", clock=clock, passphrase=_passphrase(settings)
         )
-    with closing(_subject_keys(settings, provider, clock)):
-        pass
+    close_subject_keys(_subject_keys(settings, provider, clock))
 
 
 def open_subject_keys(settings: Settings, *, clock: Clock) -> SubjectKeys:
     """Open people's keys; raises KeyDenied, KeyExposed, KeyUnavailable and StoreUnavailable."""
     return _subject_keys(settings, _open_provider(settings, clock), clock)
+
+
+def close_subject_keys(keys: SubjectKeys) -> None:
+    """Close people's keys, and the session with the token: a process may have one at a time."""
+    keys.close()
+    if isinstance(keys.provider, TokenKeys):
+        keys.provider.close()
 
 
 def rotate(keys: SubjectKeys, log: AuditLog) -> tuple[str, int]:
@@ -49,13 +54,18 @@ def rotate(keys: SubjectKeys, log: AuditLog) -> tuple[str, int]:
     Returns the new version and how many keys were wrapped. The old version stays until it is
     destroyed: a backup of the data keys still needs it.
     """
+    # Said before it is done: a clock or log that refuses must not leave a change nobody logged.
+    log.append("key_event", {"event": "rotating", "role": "kek", "kid": keys.provider.version})
     version = keys.provider.rotate()
+    count = keys.rewrap()
     log.append("key_event", {"event": "rotated", "role": "kek", "kid": version})
-    return version, keys.rewrap()
+    return version, count
 
 
 def destroy(keys: SubjectKeys, version: str, log: AuditLog) -> None:
     """Destroy an old key-encryption key for good, and log it; raises KeyDenied for the current."""
+    version_number(version)
+    log.append("key_event", {"event": "destroying", "role": "kek", "kid": version})
     keys.rewrap()
     keys.retire(version)
     log.append("key_event", {"event": "destroyed", "role": "kek", "kid": version})

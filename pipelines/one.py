@@ -77,12 +77,12 @@ def require_output(out: Path, *, source: Path, target: Path) -> None:
     Raises Malformed when it is one of the inputs or its ending is not that of the target's format
     (which is the release's), StoreUnavailable when it cannot be written, and FileUnreadable.
     """
+    require_writable(out)
     for given in (source, target):
         if out.exists() and given.exists() and out.samefile(given):
             raise Malformed(
                 f"{out} is an input, which would be overwritten", mend="give --out another name"
             )
-    require_writable(out)
     try:
         endings = SUFFIXES[sniff_mime(read_file(target))]
     except MediaError:

@@ -1,7 +1,7 @@
 """Granting and withdrawing consent at this deployment: enrol, sign twice, keep the person's key.
 
 In production the person signs on their own device; here their key is made and kept under
-`subjects/` in the home folder, which is said on the receipt. Refused: pictures or a video that the
+`subjects/` in the home folder, which the command says. Refused: pictures or a video that the
 enrolment refuses, a scope that is none, and anybody who does not declare to be an adult.
 """
 
@@ -23,10 +23,10 @@ from pipelines.notice import NOTICE_SHA256, NOTICE_VERSION
 from pipelines.receipt_page import render_receipt
 from pipelines.settings import Settings
 from policies.canonical import canonical
-from policies.consent import ConsentBroken, ConsentState, sign, sign_opt_in
+from policies.consent import FINAL, ConsentBroken, ConsentState, sign, sign_opt_in
 from policies.consents import Consent
 from policies.digest import sha256_hex
-from policies.errors import Error, Malformed
+from policies.errors import Malformed
 from policies.keys import SigningKey
 from policies.receipt import make_receipt
 from policies.receipt_words import as_text, describe
@@ -188,9 +188,10 @@ def withdraw(record_id: str, *, at: Records, reason: str = "", lost_key: bool = 
 
     With the person's key, or with the controller's where the key is lost (a reason is needed then).
     The key goes with the person's last consent. Withdrawing twice is no error. Raises
-    ConsentUnknown, ConsentBroken (ended in another way) and KeyFileRefused.
+    ConsentUnknown, ConsentBroken (ended in another way) and KeyFileRefused. A clock that is behind
+    stops nobody.
     """
-    consent = at.consents.read(record_id)
+    consent = at.consents.read_to_end(record_id)
     pid, state = consent.record.subject.pid, consent.state
     if state.status != "withdrawn":
         signer, key = (
@@ -219,14 +220,15 @@ def write_receipt(record_id: str, *, at: Records, form: str) -> str:
 
 
 def list_consents(at: Records) -> list[Consent | BrokenConsent]:
-    """Return every consent, those that do not hold as BrokenConsent; raise StoreUnavailable."""
+    """Return every consent, those that do not hold as BrokenConsent.
+
+    Raises StoreUnavailable, and ClockRollback where nothing can be judged.
+    """
     found: list[Consent | BrokenConsent] = []
     for record_id in at.consents.record_ids():
         try:
             found.append(at.consents.read(record_id))
-        except Error as error:
-            if error.code == "STORE-UNAVAILABLE":
-                raise
+        except (ConsentBroken, Malformed) as error:
             found.append(BrokenConsent(record_id, error.message))
     return found
 
@@ -248,9 +250,18 @@ def forget_key(settings: Settings, pid: str) -> None:
         ) from error
 
 
+def forget_orphans(at: Records) -> int:
+    """Remove the keys of people of whom no record is kept any more; return how many."""
+    kept = {path.stem for path in (at.settings.home / "subjects").glob("ps_*.pem")}
+    gone = [pid for pid in sorted(kept) if not at.consents.records_of(pid)]
+    for pid in gone:
+        forget_key(at.settings, pid)
+    return len(gone)
+
+
 def _lives(at: Records, record_id: str) -> bool:
     try:
-        return at.consents.read(record_id).state.status in ("requested", "given", "confirmed")
+        return at.consents.read_to_end(record_id).state.status not in FINAL
     except ConsentBroken:
         # Restored from a backup it may live again, and then only this key withdraws it.
         return True

@@ -32,13 +32,20 @@ if TYPE_CHECKING:
     from provenance.registry import ReleaseRow
 
 
-def confirm_twice(notice: str, scope: Scope) -> None:
-    """Show notice and scope; ask for adulthood, for each opt-in, then twice for consent.
+def show_terms(notice: str, scope: Scope) -> None:
+    """Show the notice and all that would be agreed to.
 
-    A no ends the command. All of it goes to stderr: stdout is for the consent, in text or JSON.
+    On stderr: stdout is for the consent, in text or JSON.
     """
     ERR.print(plain(" ".join(notice.split())))
     ERR.print(Padding(pair_table(_describe_scope(scope)), (1, 0)))
+
+
+def confirm_twice(scope: Scope) -> None:
+    """Ask for adulthood, for each opt-in, then twice for consent to what `show_terms` showed.
+
+    A no ends the command.
+    """
     for question in (
         "Do you declare: I am 18 or older?",
         *(f"By itself: do you permit content that is '{word}'?" for word in scope.opted_in),
@@ -56,12 +63,20 @@ def _describe_scope(scope: Scope) -> dict[str, str]:
         "purposes": ", ".join(scope.purposes),
         "territories": ", ".join(scope.territories),
         "audiences": ", ".join(scope.audiences),
+        "media": ", ".join(scope.media),
         "with": ", ".join(scope.counterparties) or "anybody who consented too",
         "in": f"{len(scope.assets)} listed pictures" if scope.assets else "any picture",
         "never": ", ".join(scope.prohibited) or "what is sensitive and not permitted above",
         "for": f"{scope.days} days, at most {scope.max_uses} pictures",
+        "size": f"up to {scope.max_pixels} pixels, {scope.max_seconds} seconds",
     }
-    return words | ({"permitted besides": ", ".join(scope.opted_in)} if scope.opted_in else {})
+    besides = {
+        "permitted besides": ", ".join(scope.opted_in),
+        "project": scope.project,
+        "compensation": scope.compensation,
+        "forms": ", ".join(form["form"] for form in scope.addenda),
+    }
+    return words | {name: value for name, value in besides.items() if value}
 
 
 def show_consent(consent: Consent, *, json: bool) -> None:
@@ -197,6 +212,8 @@ def show_erasure(receipt: Mapping[str, Any], out: Path, *, json: bool) -> None:
         print_json({"out": str(out), "receipt": receipt})
         return
     OUT.print(f"Erased. The signed receipt: {plain(out)}", soft_wrap=True)
+    if broken := receipt.get("not_ended"):
+        OUT.print(f"[yellow]{len(broken)} broken consents could not be ended; they stay closed.[/]")
     OUT.print(pair_table({"method": str(receipt["method"]), "checks": str(receipt["checks"])}))
 
 

@@ -62,11 +62,14 @@ def retention_sweep(
     Ends with 5 when a consent is broken: it is evidence, and stays.
     """
     from pipelines.deployment import controller_key, open_records
+    from pipelines.people import forget_orphans
     from policies.sweep import sweep
 
     settings = read_settings()
     with open_records(settings) as at:
         swept = sweep(at.desk, controller=controller_key(settings), dry_run=dry_run)
+        if not dry_run:
+            forget_orphans(at)
         now = at.clock()
     if json:
         parts = {"done": swept.done, "left": swept.left}

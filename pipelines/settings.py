@@ -100,10 +100,16 @@ class Settings(BaseSettings):
         description="Folder of an InsightFace pack under the operator's own licence.",
     )
     pack_match: float | None = Field(
-        default=None, gt=0, description="Identity distance up to which the pack says 'match'."
+        default=None,
+        gt=0,
+        le=1.2,
+        description="Identity distance (0 to 2) up to which the pack says 'match'.",
     )
     pack_mismatch: float | None = Field(
-        default=None, gt=0, description="Identity distance above which the pack says 'mismatch'."
+        default=None,
+        gt=0,
+        le=1.35,
+        description="Identity distance (0 to 2) above which the pack says 'mismatch'.",
     )
 
     @field_validator("home")

@@ -27,9 +27,10 @@ def subject_export(
     out: Annotated[Path, typer.Option(help="The file to write (JSON).")],
     json: Json = False,
 ) -> None:
-    """Write everything kept about a person: consents, events, releases, log entries.
+    """Write everything kept about a person into one file.
 
-    The right of access (GDPR Art. 15) in one document.
+    Consents with receipts and events, releases, log entries: the right of access (GDPR Art. 15) in
+    one document.
     """
     from pipelines import people_view
     from pipelines.deployment import open_records
@@ -47,10 +48,10 @@ def subject_erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Withdraw every consent of a person and destroy their key, for good.
+    """Erase a person: end every consent, destroy their key.
 
-    Proves that the face template is gone, writes a signed receipt and logs it. An erasure that was
-    interrupted goes on where it stopped.
+    Nothing brings it back. Proves that the face template is gone, writes a signed receipt and logs
+    it. An erasure that was interrupted goes on where it stopped.
     """
     from pipelines import people_view
     from pipelines.deployment import open_records

@@ -11,18 +11,22 @@ from typing import Any
 
 from pipelines.deployment import Records, controller_key
 from pipelines.people import forget_key
+from policies.consent import ConsentBroken
 from policies.consents import ConsentUnknown
 from policies.erasure import Eraser
 from policies.erasure_receipt import Derivative
+from policies.keyprovider import KeyGone
 from policies.receipt import make_receipt
+from policies.record import ConsentRecord
 from provenance.registry import ReleaseRow
 
 
 def export_subject(pid: str, *, at: Records) -> dict[str, Any]:
     """Return everything kept about a person, as JSON-ready data; raises ConsentUnknown.
 
-    Consents with receipts and every signed event, what was decided and released under them, and
-    whether a face template is kept: the numbers of one mean nothing outside its model.
+    Consents with receipts and every signed event, whether a face template of each is kept, and what
+    was decided and released under them. A record that is broken is named as such. What is not here:
+    the numbers of a template, an opt-out (it has a pseudonym of its own), anybody else's data.
     """
     record_ids = _records_of(pid, at)
     return {
@@ -69,23 +73,35 @@ def _records_of(pid: str, at: Records) -> tuple[str, ...]:
 
 
 def _mentioning(commitments: set[str], at: Records) -> list[dict[str, Any]]:
-    """Return the log's entries about any of these consents, with their places."""
-    return [
-        {"index": index, **entry}
-        for index, entry in enumerate(at.archive.log.entries())
-        if not commitments.isdisjoint((entry.get("subject"), *entry.get("subjects", ())))
-    ]
+    """Return the log's entries about any of these consents, with their places; nobody else's."""
+    found = []
+    for index, entry in enumerate(at.archive.log.entries()):
+        if not commitments.isdisjoint((entry.get("subject"), *entry.get("subjects", ()))):
+            own = {"subjects": sorted(commitments & set(entry.get("subjects", ())))}
+            found.append({"index": index, **entry, **(own if "subjects" in entry else {})})
+    return found
 
 
 def _export_consent(record_id: str, at: Records) -> dict[str, Any]:
-    consent, history = at.consents.read(record_id), at.consents.history(record_id)
+    try:
+        consent, history = at.consents.read(record_id), at.consents.history(record_id)
+    except ConsentBroken as error:
+        return {"record_id": record_id, "status": "broken", "why": error.message}
     return {
+        "template_kept": _template_kept(consent.record, at),
         "record": consent.record.model_dump(mode="json", by_alias=True),
         "status": consent.state.status,
         "since": consent.state.since,
         "events": [event.model_dump(mode="json", by_alias=True) for event in history],
         "receipt": make_receipt(consent, history).document(),
     }
+
+
+def _template_kept(record: ConsentRecord, at: Records) -> bool:
+    try:
+        return bool(at.consents.template(record))
+    except (ConsentBroken, KeyGone):
+        return False
 
 
 def _describe(row: ReleaseRow) -> dict[str, Any]:

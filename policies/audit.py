@@ -96,20 +96,27 @@ class AuditLog:
             )
 
     def append(
-        self, kind: EntryKind, content: Mapping[str, Any], *, within: sa.Connection | None = None
+        self,
+        kind: EntryKind,
+        content: Mapping[str, Any],
+        *,
+        within: sa.Connection | None = None,
+        never_wait: bool = False,
     ) -> Receipt:
         """Append one entry and return its place; `within` joins a transaction already open.
 
-        Raises Malformed for what `entries.encode_entry` refuses, ClockRollback when the clock is
-        behind the newest entry.
+        With `never_wait` the entry gets the newest entry's time where the clock is behind it: for
+        what only ends something, as a withdrawal. Raises Malformed for what `entries.encode_entry`
+        refuses, otherwise ClockRollback when the clock is behind the newest entry.
         """
-        return self.append_many([(kind, content)], within=within)[0]
+        return self.append_many([(kind, content)], within=within, never_wait=never_wait)[0]
 
     def append_many(
         self,
         batch: Sequence[tuple[EntryKind, Mapping[str, Any]]],
         *,
         within: sa.Connection | None = None,
+        never_wait: bool = False,
     ) -> tuple[Receipt, ...]:
         """Append entries in one transaction, all with one time; all of them or none.
 
@@ -117,8 +124,8 @@ class AuditLog:
         """
         if within is None:
             with self._database.transaction() as connection:
-                return self.append_many(batch, within=connection)
-        at = self._clock()
+                return self.append_many(batch, within=connection, never_wait=never_wait)
+        at = max(self._clock(), last_time(within)) if never_wait else self._clock()
         data = [encode_entry(kind, content, at=at) for kind, content in batch]
         if not data:
             return ()
@@ -138,6 +145,11 @@ class AuditLog:
             .limit(1)
         )
         return None if data is None else parse(data)
+
+    def entry(self, index: int, *, within: sa.Connection) -> dict[str, Any] | None:
+        """Return the entry at an index, None where there is none; raise Malformed."""
+        data = within.scalar(sa.select(ENTRY.c.data).where(ENTRY.c.i == index))
+        return None if data is None else read_entry(data)
 
     def latest(
         self, limit: int, *, kind: EntryKind | None = None, about: str | None = None

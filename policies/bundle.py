@@ -367,7 +367,7 @@ What this shows
   is what they saw.
 
 What this does not show
-  That an entry is true. That everything which happened was logged; the signer refuses a picture
-  whose decision has no entry, and only that keeps the log complete. Without kept checkpoints and
-  witnesses: that nobody else is shown another log.
+  That an entry is true. That everything which happened was logged: this deployment's own warrant
+  desk lets no release through whose decision has no entry, but whoever holds its keys could sign
+  without asking it. Without kept checkpoints and witnesses: that nobody else is shown another log.
 """

@@ -1,11 +1,12 @@
 """The enrolment challenge: what a person is asked to do in front of the camera, once, within 120 s.
 
 Decides which movements are asked and in which order, and refuses a nonce that is unknown, too old
-or already used, whatever became of its first use. A recording made yesterday shows other movements
-than today's nonce asks for, except by chance: `SEQUENCES` has 186 orders, so one guess in 186 fits.
-Somebody who may ask for new challenges without end finds one that fits an old recording; whoever
-offers `issue` to the public has to limit how often it is called. The policy names a spoken code as
-well; no audio is read here, so none is asked for.
+or already used, whatever became of its first use, and a second consent that names one challenge.
+A recording made yesterday shows other movements than today's nonce asks for, except by chance:
+`SEQUENCES` has 186 orders, so one guess in 186 fits. Somebody who may ask for new challenges
+without end finds one that fits an old recording; whoever offers `issue` to the public has to limit
+how often it is called. The policy names a spoken code as well; no audio is read here, so none is
+asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from policies.canonical import canonical, parse
 from policies.database import Database
+from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from policies.tables import CHALLENGE
 from policies.terms import Digest, Document, UnixTime
@@ -176,6 +178,39 @@ class ChallengeBook:
                 )
         # Judged after the commit: a nonce that came too late is spent too.
         return _in_time(read_challenge(row.document), nonce, now)
+
+
+def redeem_challenge(nonce_sha256: str, record_id: str, *, within: sa.Connection) -> None:
+    """Let one consent name the challenge of that digest, once, inside the caller's transaction.
+
+    It must have been issued here and spent in its window. What became of the video is not stored:
+    a challenge spent in vain is not told from one that was answered. Raises ChallengeUnknown,
+    ChallengeExpired (spent too late) and ChallengeSpent (another consent names it).
+    """
+    in_time = sa.and_(
+        CHALLENGE.c.spent_at >= CHALLENGE.c.expires_at - CHALLENGE_SECONDS,
+        CHALLENGE.c.spent_at < CHALLENGE.c.expires_at,
+    )
+    spent = sa.select(CHALLENGE.c.nonce, CHALLENGE.c.record_id, in_time.label("in_time"))
+    rows = within.execute(spent.where(CHALLENGE.c.spent_at.is_not(None))).all()
+    row = next((row for row in rows if sha256_hex(row.nonce.encode()) == nonce_sha256), None)
+    if row is None:
+        raise ChallengeUnknown(
+            "the record names a challenge that nobody answered here",
+            mend="enrol the person again with a new challenge",
+        )
+    if not row.in_time:
+        raise ChallengeExpired(
+            "the record names a challenge that was answered outside its window",
+            mend="enrol the person again with a new challenge",
+        )
+    if row.record_id is not None:
+        raise ChallengeSpent(
+            "the challenge is named by another record",
+            mend="enrol the person again with a new challenge",
+        )
+    used = sa.update(CHALLENGE).where(CHALLENGE.c.nonce == row.nonce)
+    within.execute(used.values(record_id=record_id))
 
 
 def _in_time(challenge: Challenge, nonce: str, now: int) -> Challenge:

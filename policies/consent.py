@@ -3,7 +3,9 @@
 A record (`record.py`) is signed by the person and by the controller. What it is worth today is a
 fold over its events and the clock: nothing but an unexpired `given` followed by its separate
 `confirmed` permits anything, and a final state is final. Refused: a record or event whose
-signature, sequence, link or time is wrong; the whole chain is then broken and permits nothing.
+signature, sequence, link or order is wrong; the whole chain is then broken and permits nothing. A
+clock that is behind a whole chain is no fault of the chain: ClockRollback, and nothing is judged.
+Only an end is an end whatever the clock says.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field
 
+from policies.audit import ClockRollback
 from policies.canonical import canonical
 from policies.digest import sha256_hex
 from policies.errors import BadSignature, Error
@@ -79,14 +82,21 @@ _RULES: dict[str, tuple[tuple[frozenset[Signer], ...], frozenset[str]]] = {
     "invalidated": ((_CONTROLLER,), _OPEN),
 }
 
-_SAYS_WHY = frozenset({"withdrawn", "revoked", "refused", "invalidated"})
-"""What the controller may do alone only with a reason."""
+ENDS_ANY_TIME: frozenset[str] = frozenset({"withdrawn", "revoked", "refused", "invalidated"})
+"""Ends that wait for no clock: whatever it says, nothing more is permitted, and their date orders
+nothing. Alone, the controller may write them only with a reason."""
 
 
 class ConsentBroken(Error):
     """The record or its event chain cannot be trusted: edited, forged, reordered or incomplete."""
 
     code = "CONSENT-BROKEN"
+
+
+class StepRefused(ConsentBroken):
+    """The next step is not allowed: with it the chain would break. What is stored stays."""
+
+    code = "CONSENT-STEP-REFUSED"
 
 
 class ConsentEvent(Document):
@@ -163,9 +173,14 @@ def make_event(**fields: Any) -> ConsentEvent:
 def verify_record(record: ConsentRecord, *, controllers: Sequence[PublicKey], now: int) -> None:
     """Return if subject and a known controller both signed, at unix time `now` at the latest.
 
-    The subject must also have signed every opt-in, and no check that the record names may lie in
-    the future. Raises ConsentBroken otherwise.
+    The subject must also have signed every opt-in; raises ConsentBroken otherwise. Raises
+    ClockRollback when a check or signature of a genuine record lies after `now`.
     """
+    _verify_parties(record, controllers)
+    _refuse_future(record, (), now=now)
+
+
+def _verify_parties(record: ConsentRecord, controllers: Sequence[PublicKey]) -> None:
     subject = _subject_key(record)
     if subject in controllers:
         raise ConsentBroken("the controller's key signs as the subject: nobody consented")
@@ -177,9 +192,6 @@ def verify_record(record: ConsentRecord, *, controllers: Sequence[PublicKey], no
             raise ConsentBroken(f"{what} is not signed by the subject")
         fields = {"record_id": record.record_id, "category": opt_in.category}
         _verify_block(opt_in.signed, subject, "consent-opt-in", fields, what=what)
-    for field, at in _moments(record):
-        if at > now:
-            raise ConsentBroken(f"{field} lies in the future")
 
 
 def fold(
@@ -191,16 +203,18 @@ def fold(
 ) -> ConsentState:
     """Return the state of a consent at unix time `now`.
 
-    Verifies every signature and link on the way. Raises ConsentBroken when any of them is wrong.
+    Verifies every signature and link on the way. Raises ConsentBroken when any of them is wrong,
+    and ClockRollback when the chain is whole and has not ended, but `now` is behind it.
     """
-    verify_record(record, controllers=controllers, now=now)
+    _verify_parties(record, controllers)
     subject = _subject_key(record)
     head = sha256_hex(encode(record))
     status: Status = "requested"
     since = record.validity.not_before
-    previous_at = 0
+    # Nothing was given before both had signed what is given.
+    previous_at = max(block.at for block in record.signatures)
     for seq, event in enumerate(events):
-        _verify_link(record, event, seq=seq, prev=head, earliest=previous_at, now=now)
+        _verify_link(record, event, seq=seq, prev=head, earliest=previous_at)
         signers, origins = _RULES[event.kind]
         if status not in origins:
             raise ConsentBroken(f"event {seq} says '{event.kind}' after '{status}'")
@@ -209,13 +223,50 @@ def fold(
         if event.kind == "expired" and event.at < record.validity.expires:
             raise ConsentBroken(f"event {seq} says 'expired' before the record expires")
         by = _verify_signatures(event, signers, subject, controllers)
-        if event.kind in _SAYS_WHY and by == _CONTROLLER and not event.reason:
+        if event.kind in ENDS_ANY_TIME and by == _CONTROLLER and not event.reason:
             raise ConsentBroken(f"event {seq} says '{event.kind}' for somebody without a reason")
-        status, since, previous_at = event.kind, event.at, event.at
+        status, since = event.kind, max(event.at, previous_at)
+        previous_at = since
         head = sha256_hex(encode(event))
+    if status not in ENDS_ANY_TIME:
+        _refuse_future(record, events, now=now)
     if status not in FINAL and now >= record.validity.expires:
         status, since = "expired", record.validity.expires
     return ConsentState(status=status, since=since, head=head, length=len(events))
+
+
+def fold_next(
+    record: ConsentRecord,
+    events: Sequence[ConsentEvent],
+    event: ConsentEvent,
+    *,
+    controllers: Sequence[PublicKey],
+    now: int,
+) -> ConsentState:
+    """Return the state after one more step on a chain that holds.
+
+    Raises StepRefused when the step may not follow, ClockRollback when its date lies after `now`.
+    """
+    try:
+        return fold(record, [*events, event], controllers=controllers, now=now)
+    except ConsentBroken as error:
+        raise StepRefused(
+            error.message, mend="nothing was written; show the consent to see what may follow"
+        ) from error
+
+
+def newest_moment(record: ConsentRecord, events: Sequence[ConsentEvent]) -> int:
+    """Return the latest unix time at which record or events say that something has happened."""
+    return max(at for _, at in (*_moments(record), *_dates(events)))
+
+
+def _refuse_future(record: ConsentRecord, events: Sequence[ConsentEvent], *, now: int) -> None:
+    for what, at in (*_moments(record), *_dates(events)):
+        if at > now:
+            raise ClockRollback(
+                f"{what} lies in the future: it is dated {at}, the clock says {now}",
+                mend="set the clock right (NTP); nothing is judged while it is behind",
+            )
 
 
 def _moments(record: ConsentRecord) -> list[tuple[str, int]]:
@@ -233,14 +284,19 @@ def _moments(record: ConsentRecord) -> list[tuple[str, int]]:
     ]
 
 
+def _dates(events: Sequence[ConsentEvent]) -> list[tuple[str, int]]:
+    return [(f"event {event.seq}", event.at) for event in events]
+
+
 def _verify_link(
-    record: ConsentRecord, event: ConsentEvent, *, seq: int, prev: str, earliest: int, now: int
+    record: ConsentRecord, event: ConsentEvent, *, seq: int, prev: str, earliest: int
 ) -> None:
     if event.record_id != record.record_id or event.seq != seq or event.prev != prev:
         raise ConsentBroken(f"event {seq} does not follow the one before it")
-    times = (event.at, *(block.at for block in event.signatures))
-    if not earliest <= event.at <= now or max(times) > now:
-        raise ConsentBroken(f"event {seq} lies in the future or before its predecessor")
+    if event.at < earliest and event.kind not in ENDS_ANY_TIME:
+        raise ConsentBroken(f"event {seq} is dated before its predecessor")
+    if any(block.at != event.at for block in event.signatures):
+        raise ConsentBroken(f"event {seq} was not signed when it says")
 
 
 def _verify_signatures(

@@ -2,27 +2,34 @@
 
 Nothing is believed because it is in the database: an edited row breaks a signature or a link and
 raises ConsentBroken. The columns beside a document are only an index; where they say something else
-than the document, the document counts. Withdrawal takes effect with the commit that writes it, and
-every final step erases the face template in that same commit.
+than the document, the document counts. Withdrawal takes effect with the commit that writes it, also
+while the clock is behind, and every final step erases the face template in that commit. Once an
+erasure is asked for, no consent of that person is open, whatever its events say. Refused: a second
+key for one pseudonym, and a video whose challenge was not answered here or is named twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from policies.audit import AuditLog
+from policies.audit import AuditLog, last_time
+from policies.challenge import redeem_challenge
 from policies.consent import (
     CONFIRM_WITHIN_SECONDS,
+    ENDS_ANY_TIME,
     FINAL,
     ConsentBroken,
     ConsentEvent,
     ConsentState,
     EventKind,
+    StepRefused,
     fold,
+    fold_next,
     make_event,
+    newest_moment,
     read_event,
     sign,
     verify_record,
@@ -30,10 +37,11 @@ from policies.consent import (
 from policies.database import Database
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
+from policies.keyprovider import KeyGone
 from policies.keys import CommitmentKey, PublicKey, SigningKey
 from policies.record import ConsentRecord, Signer, encode, read_record
 from policies.subjectkeys import SubjectKeys
-from policies.tables import CONSENT, CONSENT_EVENT, TEMPLATE
+from policies.tables import CONSENT, CONSENT_EVENT, ERASURE, TEMPLATE
 
 
 class ConsentUnknown(Error):
@@ -46,6 +54,12 @@ class ConsentStale(Error):
     """A step that was signed elsewhere arrived too late to count."""
 
     code = "CONSENT-STALE"
+
+
+class PseudonymTaken(Error):
+    """The pseudonym belongs to somebody with another key; whoever names it would mean them."""
+
+    code = "PSEUDONYM-TAKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +106,10 @@ class ConsentBook:
     def add(self, record: ConsentRecord, sealed: bytes) -> None:
         """Store a signed record and its sealed template.
 
-        Raises ConsentBroken when the signatures or the template's hash are wrong, KeyGone when the
-        person was erased, and StoreUnavailable when the id is taken.
+        Raises ConsentBroken when the signatures or the template's hash are wrong, ClockRollback for
+        one dated ahead, KeyGone when the person was erased or asked for it, PseudonymTaken for
+        another key than the person's, what `redeem_challenge` raises for a video, and
+        StoreUnavailable when the id is taken.
         """
         verify_record(record, controllers=self.controllers, now=self.clock())
         if sha256_hex(sealed) != record.binding.template_sha256:
@@ -110,6 +126,13 @@ class ConsentBook:
         with self.database.transaction() as connection:
             connection.execute(sa.insert(CONSENT), row)
             connection.execute(sa.insert(TEMPLATE), template)
+            # In here: nothing that is asked before holds until the insert.
+            if self._erased_at(pid, connection) is not None:
+                raise KeyGone("this pseudonym was erased, or its erasure is under way")
+            self._refuse_other_key(record, connection)
+            liveness = record.binding.liveness
+            if liveness.method == "video_challenge":
+                redeem_challenge(liveness.nonce_sha256, record.record_id, within=connection)
 
     def append(
         self,
@@ -121,27 +144,31 @@ class ConsentBook:
     ) -> ConsentState:
         """Sign, check and store the next event of a consent, and log it in the same transaction.
 
-        A final step erases the face template with it, as the signed record promises.
-
-        Returns the new state. Raises ConsentUnknown, ConsentBroken (a step that is not allowed),
+        A final step erases the face template, as the signed record promises. What `ENDS_ANY_TIME`
+        never waits for a clock that is behind: it is dated as the newest thing known. Raises
+        ConsentUnknown, ConsentBroken, StepRefused (a step that is not allowed), ClockRollback,
         Malformed (a reason that is none) and StoreUnavailable.
         """
-        now = self.clock()
         with self.database.transaction() as connection:
             kept = self._load(connection, record_id)
-            state = fold(kept.record, kept.events, controllers=self.controllers, now=now)
-            step = {"seq": state.length, "prev": state.head, "kind": kind, "at": now}
-            event = make_event(record_id=record_id, reason=reason, **step)
-            for by, key in keys.items():
-                event = sign(event, by=by, key=key, at=now)
-            return self._store(connection, kept, event, now=now)
+            return self._append(connection, kept, kind, keys, reason)
+
+    def end(self, record_id: str, *, controller: SigningKey, reason: str) -> None:
+        """Withdraw a consent unless its events end it already; raises as `append` does."""
+        with self.database.transaction() as connection:
+            kept = self._load(connection, record_id)
+            if kept.events and kept.events[-1].kind in FINAL:
+                self._fold(kept, now=self._now(connection, kept))
+            else:
+                self._append(connection, kept, "withdrawn", {"controller": controller}, reason)
 
     def take(self, event: ConsentEvent) -> ConsentState:
         """Check and store a step that was signed elsewhere, on the person's own device.
 
         Giving and confirming count only while they are fresh, so that nobody is confirmed with a
-        date of the past; withdrawing counts however late it arrives. Raises ConsentStale, and what
-        `append` raises; a step that was stored before is ConsentBroken.
+        date of the past; withdrawing counts however late it arrives and however wrong the device's
+        clock is. Raises ConsentStale, and what `append` raises; a step that was stored before is
+        StepRefused.
         """
         now = self.clock()
         if event.kind in ("given", "confirmed") and now - event.at > CONFIRM_WITHIN_SECONDS:
@@ -150,17 +177,31 @@ class ConsentBook:
                 mend="ask the person again and send what they sign at once",
             )
         with self.database.transaction() as connection:
-            return self._store(connection, self._load(connection, event.record_id), event, now=now)
+            kept = self._load(connection, event.record_id)
+            if event.kind in ENDS_ANY_TIME:
+                now = self._now(connection, kept)
+            self._fold(kept, now=now)
+            return self._store(connection, kept, event, now=now)
 
     def read(self, record_id: str, *, within: sa.Connection | None = None) -> Consent:
-        """Return a record and its state now; raise ConsentUnknown or ConsentBroken."""
+        """Return a record and its state now.
+
+        Nothing of a person who was erased or asked for it is open: it reads as withdrawn. Raises
+        ConsentUnknown, ConsentBroken, and ClockRollback when the clock is behind what was signed.
+        """
         if within is None:
             with self.database.transaction() as connection:
                 return self.read(record_id, within=connection)
-        kept = self._load(within, record_id)
-        now = self.clock()
-        state = fold(kept.record, kept.events, controllers=self.controllers, now=now)
-        return Consent(kept.record, state)
+        return self._judge(self._load(within, record_id), within, now=self.clock())
+
+    def read_to_end(self, record_id: str) -> Consent:
+        """Return what `read` does, for whoever is about to withdraw, while the clock is behind too.
+
+        What was signed or logged counts as past then: permit nothing with the answer.
+        """
+        with self.database.transaction() as connection:
+            kept = self._load(connection, record_id)
+            return self._judge(kept, connection, now=self._now(connection, kept))
 
     def history(self, record_id: str) -> tuple[ConsentEvent, ...]:
         """Return the events of a consent, oldest first; raise ConsentUnknown or ConsentBroken."""
@@ -240,6 +281,40 @@ class ConsentBook:
             raise ConsentUnknown("no consent of this deployment has that commitment")
         return str(record_id)
 
+    def _judge(self, kept: _Kept, connection: sa.Connection, *, now: int) -> Consent:
+        state = self._fold(kept, now=now)
+        at = None if state.status in FINAL else self._erased_at(kept.record.subject.pid, connection)
+        if at is not None:
+            state = replace(state, status="withdrawn", since=at)
+        return Consent(kept.record, state)
+
+    def _now(self, connection: sa.Connection, kept: _Kept) -> int:
+        """Return the clock's time, or what is known to be past where the clock is behind that."""
+        newest = newest_moment(kept.record, kept.events)
+        return max(self.clock(), last_time(connection), newest)
+
+    def _erased_at(self, pid: str, connection: sa.Connection) -> int | None:
+        """Return since when a person's consents are over, None while nobody erased them."""
+        # Either database is enough: the other one may have been restored from a backup.
+        at: int | None = connection.scalar(
+            sa.select(ERASURE.c.requested_at).where(ERASURE.c.pid == pid)
+        )
+        return self.keys.destroyed_at(pid) if at is None else at
+
+    def _refuse_other_key(self, record: ConsentRecord, connection: sa.Connection) -> None:
+        """Raise unless the person's key is the one in all their records."""
+        pid = record.subject.pid
+        rows = connection.execute(sa.select(CONSENT.c.document).where(CONSENT.c.pid == pid))
+        try:
+            known = {read_record(row.document).subject.key for row in rows}
+        except Malformed as error:
+            raise ConsentBroken("another record of this person cannot be read") from error
+        if known != {record.subject.key}:
+            raise PseudonymTaken(
+                "this pseudonym belongs to somebody with another key",
+                mend="sign with that person's key, or enrol under a new pseudonym",
+            )
+
     def _load(self, connection: sa.Connection, record_id: str) -> _Kept:
         row = connection.execute(
             sa.select(CONSENT.c.pid, CONSENT.c.commitment, CONSENT.c.document).where(
@@ -266,11 +341,32 @@ class ConsentBook:
             raise ConsentBroken("the consent's newest event is not the one in the log")
         return _Kept(record, events, row.commitment)
 
+    def _append(
+        self,
+        connection: sa.Connection,
+        kept: _Kept,
+        kind: EventKind,
+        keys: Mapping[Signer, SigningKey],
+        reason: str,
+    ) -> ConsentState:
+        now = self._now(connection, kept) if kind in ENDS_ANY_TIME else self.clock()
+        state = self._fold(kept, now=now)
+        step = {"seq": state.length, "prev": state.head, "kind": kind, "at": now}
+        event = make_event(record_id=kept.record.record_id, reason=reason, **step)
+        for by, key in keys.items():
+            event = sign(event, by=by, key=key, at=now)
+        return self._store(connection, kept, event, now=now)
+
+    def _fold(self, kept: _Kept, *, now: int) -> ConsentState:
+        return fold(kept.record, kept.events, controllers=self.controllers, now=now)
+
     def _store(
         self, connection: sa.Connection, kept: _Kept, event: ConsentEvent, *, now: int
     ) -> ConsentState:
-        record, events = kept.record, [*kept.events, event]
-        state = fold(record, events, controllers=self.controllers, now=now)
+        record, ends = kept.record, event.kind in FINAL
+        state = fold_next(record, kept.events, event, controllers=self.controllers, now=now)
+        if not ends and self._erased_at(record.subject.pid, connection) is not None:
+            raise StepRefused("the person was erased; nothing of theirs opens again")
         connection.execute(
             sa.insert(CONSENT_EVENT),
             {"record_id": record.record_id, "seq": event.seq, "document": encode(event)},
@@ -281,8 +377,9 @@ class ConsentBook:
             "seq": event.seq,
             "head": state.head,
         }
-        self.log.append("consent_event", content, within=connection)
-        if event.kind in FINAL:
+        anyway = event.kind in ENDS_ANY_TIME
+        self.log.append("consent_event", content, within=connection, never_wait=anyway)
+        if ends:
             erase = sa.delete(TEMPLATE).where(TEMPLATE.c.record_id == record.record_id)
             connection.execute(erase)
         return state

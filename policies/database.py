@@ -110,7 +110,8 @@ def _open(url: str) -> tuple[sa.Engine, bool]:
         parsed = sa.make_url(url)
         memory = parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
         engine = sa.create_engine(parsed, **_options(parsed, memory=memory))
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        # ValueError: a port or option of the address that is no number, or a zero byte in it.
         raise _unavailable(error) from error
     if _DRIVERS.get(engine.dialect.name) != engine.dialect.driver:
         raise StoreUnavailable(

@@ -1,9 +1,12 @@
 """Erasing a person: end their consents, destroy their key, prove it, sign and log a receipt.
 
 Four states lie in the database (requested, shredded, proved, receipted); each step may be run
-again, so an erasure that was interrupted goes on where it stopped. Refused: calling anything erased
-that still opens or of which a copy stands in our files. Released files are not destroyed, they are
-listed; an opt-out stays, under a pseudonym of its own.
+again, so an erasure that was interrupted goes on where it stopped. From `requested` on no consent
+of the person is open (`consents.py`), and every run ends those that are left. Refused: calling
+anything erased that still opens or of which a copy stands in our files, and destroying a key while
+the clock is behind, when no receipt could be dated. A consent that is broken cannot be ended by an
+event; the receipt names it, and it stays closed by the erasure itself. Released files are not
+destroyed, they are listed; an opt-out stays, under a pseudonym of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import base64
 import os
 import sqlite3
+import string
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -19,10 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import ValidationError
 
 from policies.canonical import canonical, digest, parse
-from policies.consent import FINAL, ConsentBroken
+from policies.consent import ConsentBroken, StepRefused
 from policies.consents import ConsentBook
 from policies.erasure_receipt import (
     MAX_RECEIPT_BYTES,
@@ -34,7 +37,7 @@ from policies.erasure_receipt import (
     verify_receipt,
     with_proof,
 )
-from policies.errors import Error
+from policies.erasure_row import ErasureFailed, Progress, Row, read_progress
 from policies.keyprovider import KeyGone
 from policies.keys import CommitmentKey, SigningKey
 from policies.optout import bind_opt_out
@@ -42,38 +45,12 @@ from policies.residue import Needle, count_copies, needle
 from policies.retention import parse_duration
 from policies.subjectkeys import KeyUnknown
 from policies.tables import ERASURE, OPT_OUT, TEMPLATE
-from policies.terms import Digest, Document, UnixTime, Uuid
 
 BACKUP_SECONDS = 7 * 86_400
 """How long backups of the key database are kept; a product choice, named in each receipt."""
 
+_DIGEST_CHARS = 64
 _SIDE_FILES = ("", "-journal", "-wal")
-
-
-class ErasureFailed(Error):
-    """The erasure is not complete; the receipt is not written. Running it again goes on."""
-
-    code = "ERASURE-FAILED"
-
-
-class _Progress(Document):
-    """What later steps need of a key that is gone by then; holds nothing that opens anything."""
-
-    request_id: Uuid
-    requested_at: UnixTime
-    subject_commitment: Digest
-    dek_ids: tuple[str, ...]
-    kek_version: str
-    needles: tuple[Needle, ...]
-    # Sealed before, and opened once to see that it does; it must not open after.
-    canary: str
-    checks: Checks | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    state: str
-    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +73,15 @@ class Eraser:
         """
         derived = list_derived(derivatives, models)
         row = self._row(pid) or self._request(pid)
+        if row.state == "requested":
+            row = self._note_needles(pid, row)
+        # Ends come first: they wait for no clock, and nothing may be open beside a receipt.
+        self._close(pid)
+        if row.state != "receipted":
+            self._refuse_rollback()
         if row.state != "requested" and self._shred_again(pid) and row.state == "proved":
             # A backup had brought the key back: what was proved before was proved of another file.
-            row = _Row("shredded", row.document)
+            row = self._move_on(pid, Row("shredded", row.document), old="proved")
         if row.state == "requested":
             row = self._shred(pid, row)
         if row.state == "shredded":
@@ -117,7 +100,7 @@ class Eraser:
             pids = connection.execute(done.order_by(ERASURE.c.pid)).scalars().all()
         return sum(self._shred_again(pid) for pid in pids)
 
-    def _request(self, pid: str) -> _Row:
+    def _request(self, pid: str) -> Row:
         keys, now = self.consents.keys, self.consents.clock()
         found, request_id = keys.find(pid), self._new_id()
         if found.destroyed_at is not None:
@@ -129,7 +112,7 @@ class Eraser:
         canary = keys.seal(request_id.encode(), pid=pid, bound=bound)
         keys.open(canary, pid=pid, bound=bound)
         commitment = CommitmentKey(keys.salt(pid)).commit("subject", pid)
-        progress = _Progress(
+        progress = Progress(
             request_id=request_id,
             requested_at=now,
             subject_commitment=commitment,
@@ -139,33 +122,61 @@ class Eraser:
             canary=canary.hex(),
             checks=None,
         )
-        row = _Row("requested", _encode(progress))
+        row = Row("requested", progress.encode())
         values = {"pid": pid, "requested_at": now, "state": row.state, "document": row.document}
         with self.consents.database.transaction() as connection:
             connection.execute(sa.insert(ERASURE), values)
         return row
 
-    def _shred(self, pid: str, row: _Row) -> _Row:
-        """End what is open, take away what was sealed, and destroy the key."""
-        keys, record_ids = self.consents.keys, self.consents.records_of(pid)
-        for record_id in record_ids:
-            self._end(record_id)
+    def _shred(self, pid: str, row: Row) -> Row:
+        """Take the opt-out away from the key that goes, and destroy the key."""
         self._move_opt_out(pid)
+        self.consents.keys.destroy(pid)
+        return self._move_on(pid, Row("shredded", row.document), old="requested")
+
+    def _note_needles(self, pid: str, row: Row) -> Row:
+        """Write down what to search for later, while it is still there.
+
+        Since the request the key may have been wrapped anew, and a template may have been added.
+        """
+        keys = self.consents.keys
+        if keys.shredded(pid):
+            return row
+        progress = read_progress(row)
+        found = (*progress.needles, *keys.needles(pid), *self._sealed_needles(pid))
+        now = {
+            "needles": tuple(dict.fromkeys(found)),
+            "kek_version": keys.find(pid).kek_version,
+        }
+        document = progress.model_copy(update=now).encode()
+        return self._move_on(pid, Row("requested", document), old="requested")
+
+    def _close(self, pid: str) -> list[str]:
+        """End every consent of the person and take away what was sealed.
+
+        Returns how the log names those that no event could end, because they are broken; whatever
+        else fails is raised.
+        """
+        record_ids = self.consents.records_of(pid)
+        broken = [one for one in record_ids if not self._end(one)]
         with self.consents.database.transaction() as connection:
             theirs = TEMPLATE.c.record_id.in_(record_ids)
             connection.execute(sa.delete(TEMPLATE).where(theirs))
-        if not keys.shredded(pid):
-            # Since the request the key may have been wrapped anew: search for that copy too.
-            progress = _read(row)
-            sought = tuple(dict.fromkeys((*progress.needles, *keys.needles(pid))))
-            now = {"needles": sought, "kek_version": keys.find(pid).kek_version}
-            document = _encode(progress.model_copy(update=now))
-            row = self._move_on(pid, _Row("requested", document))
-        keys.destroy(pid)
-        return self._move_on(pid, _Row("shredded", row.document))
+            return sorted(self._name(one, connection) for one in broken)
 
-    def _prove(self, pid: str, row: _Row) -> _Row:
-        progress = _read(row)
+    def _name(self, record_id: str, connection: sa.Connection) -> str:
+        """Return a broken consent's commitment, or a mask where that column holds none."""
+        name = self.consents.name_in_log(record_id, within=connection)
+        is_digest = len(name) == _DIGEST_CHARS and set(name) <= set(string.hexdigits.lower())
+        return name if is_digest else self.consents.commitment.commit("broken-consent", record_id)
+
+    def _refuse_rollback(self) -> None:
+        log, now = self.consents.log, self.consents.clock()
+        with self.consents.database.transaction() as connection:
+            log.refuse_rollback(now, within=connection)
+
+    def _prove(self, pid: str, row: Row) -> Row:
+        progress = read_progress(row)
         bound = {"kind": "erasure_check", "request_id": progress.request_id}
         try:
             self.consents.keys.open(bytes.fromhex(progress.canary), pid=pid, bound=bound)
@@ -186,11 +197,11 @@ class Eraser:
             files_searched=len(files),
         )
         proved = progress.model_copy(update={"checks": checks})
-        return self._move_on(pid, _Row("proved", _encode(proved)))
+        return self._move_on(pid, Row("proved", proved.encode()), old="shredded")
 
-    def _write_receipt(self, pid: str, row: _Row, derived: Derived) -> _Row:
+    def _write_receipt(self, pid: str, row: Row, derived: Derived) -> Row:
         """Sign and log the receipt in one transaction: there is never one without the other."""
-        progress = _read(row)
+        progress = read_progress(row)
         if progress.checks is None:
             raise ErasureFailed("the erasure's row says proved, but holds no proof")
         standing = self.consents.keys.provider.standing(progress.kek_version)
@@ -206,6 +217,7 @@ class Eraser:
             "dek_ids": list(progress.dek_ids),
             "kek": kek | {"gone_at": standing.gone_at},
             "checks": progress.checks.model_dump(),
+            "not_ended": self._close(pid),
             **derived.model_dump(mode="json"),
             "kept": self._kept(pid, destroyed=standing.state == "destroyed"),
         }
@@ -214,9 +226,9 @@ class Eraser:
         with self.consents.database.transaction() as connection:
             index = self.consents.log.append("erasure", entry, within=connection).index
             document = canonical({"receipt": receipt, "index": index})
-            return self._move_on(pid, _Row("receipted", document), within=connection)
+            return self._move_on(pid, Row("receipted", document), old="proved", within=connection)
 
-    def _give_out(self, row: _Row) -> dict[str, Any]:
+    def _give_out(self, row: Row) -> dict[str, Any]:
         """Return a stored receipt with its proof, verified as whoever gets it will."""
         stored = parse(row.document, max_bytes=MAX_RECEIPT_BYTES)
         if stored.keys() != {"receipt", "index"}:
@@ -235,19 +247,16 @@ class Eraser:
             # The restored file is older than the person: there is nothing of them to open.
             return False
 
-    def _end(self, record_id: str) -> None:
+    def _end(self, record_id: str) -> bool:
+        """Tell whether an event ends the consent now; False for one that is broken."""
         try:
-            state = self.consents.read(record_id).state
+            self.consents.end(record_id, controller=self.controller, reason="erasure was asked for")
+        except StepRefused:
+            raise  # by our own signature, not by what is stored: nothing may be claimed then
         except ConsentBroken:
-            # Nothing is permitted under it as it is, and tampering must not prevent an erasure.
-            return
-        if state.status not in FINAL:
-            self.consents.append(
-                record_id,
-                "withdrawn",
-                keys={"controller": self.controller},
-                reason="erasure was asked for",
-            )
+            # Tampering must not prevent an erasure; its row keeps the consent closed if it mends.
+            return False
+        return True
 
     def _move_opt_out(self, pid: str) -> None:
         """Seal the person's opt-out, if there is one, under a new pseudonym that nothing links.
@@ -299,10 +308,12 @@ class Eraser:
 
     def _keep_until(self, record_id: str) -> int | None:
         try:
-            consent = self.consents.read(record_id)
+            consent = self.consents.read_to_end(record_id)
         except ConsentBroken:
             return None
-        return parse_duration(consent.record.storage.retention).after(consent.state.since)
+        # Signed or not, it ended with its date; as the sweep counts.
+        ended = min(consent.state.since, consent.record.validity.expires)
+        return parse_duration(consent.record.storage.retention).after(ended)
 
     def _files(self) -> list[Path]:
         """Return the database files there are, the main one's journal written back before.
@@ -322,35 +333,27 @@ class Eraser:
         on_file = url.get_backend_name() == "sqlite" and url.database not in (None, ":memory:")
         return Path(str(url.database)) if on_file else None
 
-    def _row(self, pid: str) -> _Row | None:
+    def _row(self, pid: str) -> Row | None:
         columns = sa.select(ERASURE.c.state, ERASURE.c.document).where(ERASURE.c.pid == pid)
         with self.consents.database.transaction() as connection:
             found = connection.execute(columns).one_or_none()
-        return None if found is None else _Row(found.state, found.document)
+        return None if found is None else Row(found.state, found.document)
 
-    def _move_on(self, pid: str, row: _Row, *, within: sa.Connection | None = None) -> _Row:
+    def _move_on(self, pid: str, row: Row, *, old: str, within: sa.Connection | None = None) -> Row:
+        """Write the next state, if the row still is in the old one: each step is taken once."""
         if within is None:
             with self.consents.database.transaction() as connection:
-                return self._move_on(pid, row, within=connection)
-        values = {"state": row.state, "document": row.document}
-        within.execute(sa.update(ERASURE).where(ERASURE.c.pid == pid).values(values))
+                return self._move_on(pid, row, old=old, within=connection)
+        mine = sa.update(ERASURE).where(ERASURE.c.pid == pid, ERASURE.c.state == old)
+        moved = within.execute(mine.values(state=row.state, document=row.document))
+        if moved.rowcount != 1:
+            raise ErasureFailed(
+                "somebody else is erasing this person at the same time", mend="erase again"
+            )
         return row
 
     def _new_id(self) -> str:
         return str(uuid.UUID(bytes=self.random(16), version=4))
-
-
-def _encode(progress: _Progress) -> bytes:
-    return canonical(progress.model_dump(mode="json"))
-
-
-def _read(row: _Row) -> _Progress:
-    try:
-        return _Progress.model_validate_json(row.document)
-    except ValidationError as error:
-        raise ErasureFailed(
-            "what is stored of this erasure is damaged", mend="restore the database"
-        ) from error
 
 
 def _kept(what: str, basis: str, until: int | None) -> dict[str, Any]:

@@ -104,6 +104,9 @@ class ErasureReceipt(Document):
     ]
     kek: KekStanding
     checks: Checks
+    not_ended: tuple[Digest, ...]
+    """Consents that were broken, so that no event could end them; as the log names them. Nothing is
+    permitted under them: the erasure itself closes them."""
     derivatives: tuple[ListedDerivative, ...]
     models: tuple[ModelName, ...]
     kept: tuple[Kept, ...]

@@ -101,6 +101,7 @@ def _gather_people(
     for person, consent in zip(request.people, consents, strict=True):
         if isinstance(consent, Consent):
             worth = _present(consent, request, measured, pids)
+            worth |= _assured(consent, person.role, request, house)
             worth["notice_known"] = consent.record.notice.sha256 in house.notices
             used = count_uses(person.record_id, now=now, besides=released_under, within=within)
             worth["uses_left"] = max(consent.record.limits.max_uses - used, 0)
@@ -159,11 +160,22 @@ def _present(
         "counterparties_ok": parties.mode == "any_consented" or set(others) <= set(parties.pids),
         "asset_ok": assets.mode == "any" or request.target_sha256 in assets.sha256,
         "adult": record.subject.age_assurance.adult,
-        "age_assured": record.subject.age_assurance.method in ASSURED_AGES,
-        "enrolled_live": record.binding.liveness.method != "none",
         "max_pixels": record.limits.max_pixels,
         "max_seconds": record.limits.max_seconds,
         "template_model_ok": record.binding.model_sha256 == measured.identity_model_sha256,
+    }
+
+
+def _assured(consent: Consent, role: str, request: Request, house: House) -> dict[str, bool]:
+    """Return whether age and presence are shown; 'rendered' holds for listed pictures alone."""
+    source = role == "source_identity"
+    picture = request.source_sha256 if source else request.target_sha256
+    listed = picture in house.rendered
+    age, live = consent.record.subject.age_assurance.method, consent.record.binding.liveness.method
+    return {
+        "age_assured": age in ASSURED_AGES or (age == "rendered" and listed),
+        "enrolled_live": live in ("video_challenge", "in_person")
+        or (live == "rendered" and listed),
     }
 
 

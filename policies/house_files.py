@@ -23,8 +23,8 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from policies.cedar import HERE, HOUSE_PREFIX, Gate, GateInvalid, open_gate
 from policies.digest import sha256_hex
-from policies.errors import Error
-from policies.house import House, shipped_house
+from policies.errors import Error, Malformed
+from policies.house import House, read_rendered, shipped_house
 from policies.law import LAW_FOLDER, LawBook, LawInvalid, load_rules
 from policies.terms import Document, KnownPurpose
 
@@ -124,10 +124,12 @@ def load_house(folder: Path, *, notices: Iterable[str]) -> House:
     shown = set(map(_read_notice, files["notices"]))
     law = _read_law(folder, files["law"], shipped.law)
     gate = _read_forbids(files["forbids"], law)
+    listed = frozenset[str]().union(*map(_read_rendered, files["rendered"]))
     return House(
         law=law,
         gate=gate,
         notices=shipped.notices | shown,
+        rendered=shipped.rendered | listed,
         purposes=purposes,
         unstamped=_read_release(files["release"]),
     )
@@ -156,12 +158,12 @@ def _is_there(folder: Path) -> bool:
 
 def _sort_files(folder: Path) -> Mapping[str, Sequence[Path]]:
     """Return the paths of a policy folder by what they hold, each list in the order of names."""
-    kinds = ("purposes", "release", "forbids", *_FOLDERS)
+    kinds = ("purposes", "release", "rendered", "forbids", *_FOLDERS)
     found: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for path in _list(folder):
         if path.name in _FOLDERS:
             found[path.name] = _list(path)
-        elif path.name in ("purposes.toml", "release.toml"):
+        elif path.name in ("purposes.toml", "release.toml", "rendered.txt"):
             found[path.stem].append(path)
         elif path.suffix == ".cedar":
             found["forbids"].append(path)
@@ -177,8 +179,8 @@ def _sort_files(folder: Path) -> Mapping[str, Sequence[Path]]:
 def _unknown(path: Path) -> HouseFileUnknown:
     return HouseFileUnknown(
         f"{f'{path.parent.name}/{path.name}'!r} is none of the files of a policy",
-        mend="take it away, or correct its name: purposes.toml, release.toml, *.cedar, law/*.toml, "
-        "notices/*.txt",
+        mend="take it away, or correct its name: purposes.toml, release.toml, rendered.txt, "
+        "*.cedar, law/*.toml, notices/*.txt",
     )
 
 
@@ -246,6 +248,15 @@ def _read_notice(path: Path) -> str:
     if not text.strip():
         raise HouseInvalid(f"the notice {path} is empty", mend="write what people are shown")
     return sha256_hex(text.encode())
+
+
+def _read_rendered(path: Path) -> frozenset[str]:
+    try:
+        return read_rendered(_read(path))
+    except Malformed as error:
+        raise HouseInvalid(
+            f"{path.name}: {error.message}", mend="write what sha256sum prints"
+        ) from error
 
 
 def _read_purposes(paths: Sequence[Path]) -> Mapping[str, str]:

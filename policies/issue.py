@@ -1,4 +1,4 @@
-"""Writing a warrant down: its signed document, its decision, and the uses that it takes.
+"""Writing down a decision, for the log and for good, and a warrant: document, row and uses.
 
 The warrant desk (`warrants.py`) decides who gets one; this decides nothing and is called inside the
 desk's transaction. A use is taken with the warrant and given back with its end without a release; a
@@ -7,7 +7,8 @@ warrant that expired unended holds no use any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from policies.decide import Decision
 from policies.facts import Measured
 from policies.keys import SigningKey
 from policies.request import Request
-from policies.tables import DECISION, RESERVATION, WARRANT
+from policies.tables import DECISION, RELEASE, RELEASE_PERSON, RESERVATION, WARRANT
 from policies.warrant import WARRANT_SECONDS, Warrant, read_warrant
 
 
@@ -29,6 +30,32 @@ class LogPlace:
     origin: str
     index: int
     size: int
+
+
+def describe_decision(decision: Decision, subjects: Sequence[str]) -> dict[str, Any]:
+    """Return what the log says of a decision; `subjects` are commitments, never ids."""
+    return {
+        "request": decision.request_sha256,
+        "decision": decision.sha256,
+        "allow": decision.allow,
+        "reasons": _fit(decision.codes, 1_000),
+        "facts": decision.facts_sha256,
+        "policy": decision.policy_sha256,
+        "notes": _fit(sorted({note.rule_id for note in decision.notes}), 400),
+        "subjects": sorted(subjects),
+    }
+
+
+def _fit(names: Sequence[str], room: int) -> list[str]:
+    """Return the names that fit into `room` bytes of a log entry, and how many more there are.
+
+    A house may add reasons and rules without end; what it adds must not keep a decision from being
+    logged. The digest of the decision is over all of them.
+    """
+    ends = itertools.accumulate(len(name.encode()) + 3 for name in names)
+    fitting = sum(end <= room for end in ends)
+    more = len(names) - fitting
+    return [*names[:fitting], *([f"and {more} more"] if more else [])]
 
 
 def sign_warrant(
@@ -124,18 +151,25 @@ def give_back(warrant_id: str, *, within: sa.Connection) -> None:
 def count_uses(record_id: str, *, now: int, besides: str, within: sa.Connection) -> int:
     """Return how many uses of a consent are taken at unix time `now`, those of a warrant apart.
 
-    A warrant that expired without a release can never release, so its use does not count.
+    A release counts for good, by its own row, which nothing deletes; whatever the rows of warrant
+    and reservation say since. A running warrant holds its use until it ends or expires.
     """
-    taken = (
-        sa.select(sa.func.count())
+    released = (
+        sa.select(RELEASE.c.warrant_id)
+        .select_from(RELEASE_PERSON.join(RELEASE, RELEASE.c.mark_id == RELEASE_PERSON.c.mark_id))
+        .where(RELEASE_PERSON.c.record_id == record_id)
+    )
+    held = (
+        sa.select(RESERVATION.c.warrant_id)
         .select_from(RESERVATION.join(WARRANT))
         .where(
             RESERVATION.c.record_id == record_id,
-            RESERVATION.c.warrant_id != besides,
             sa.or_(WARRANT.c.state == "released", WARRANT.c.expires_at > now),
         )
     )
-    return int(within.scalar(taken) or 0)
+    taken = sa.union(released, held).subquery()
+    others = sa.select(sa.func.count()).where(taken.c.warrant_id != besides)
+    return int(within.scalar(others) or 0)
 
 
 def _take_use(record_id: str, warrant_id: str, connection: sa.Connection) -> None:

@@ -24,7 +24,7 @@ from policies.canonical import digest
 from policies.errors import Error
 from policies.lawrule import CHECKS, FLOOR, Jurisdiction, LawRule, Role
 from policies.terms import Document
-from policies.territories import reached_by
+from policies.territories import reached_by, whole_countries
 
 __all__ = [
     "CHECKS",
@@ -229,12 +229,11 @@ def select(
     if not territories:
         raise LawUnknown("no territory is named", mend="name every place of the request")
     codes = frozenset[str]().union(*map(reached_by, territories))
+    wholes = whole_countries(territories)
     return tuple(
         rule
         for rule in book.rules
-        if any(
-            place in codes or place.partition("-")[0] in territories for place in rule.territories
-        )
+        if any(place in codes or place.partition("-")[0] in wholes for place in rule.territories)
         and not set(roles).isdisjoint(rule.binds)
         and rule.applies_on(on)
     )

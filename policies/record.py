@@ -39,9 +39,6 @@ from policies.terms import (
     Uuid,
 )
 
-DEFAULT_VALIDITY_SECONDS = 365 * 86_400
-"""One year, where nobody names another time."""
-
 MAX_VALIDITY_SECONDS = 10 * 366 * 86_400
 """Ten years: the longest licence of a likeness that current bills would allow (NO FAKES Act)."""
 
@@ -368,8 +365,9 @@ def read_document(model: type[_Read], data: bytes, *, what: str) -> _Read:
 
     Raises Malformed for anything else, also for a field that is left out or spelt another way.
     """
+    parse(data)
     try:
-        document = model.model_validate_json(canonical(parse(data)))
+        document = model.model_validate_json(data)
     except ValidationError as error:
         raise Malformed(f"not a {what}: {_first(error)}") from error
     # A default that is left out, or 1 for true, would give one document two byte forms.

@@ -41,6 +41,9 @@ _DECIDING = (
     "record.py",
     "consent.py",
     "consents.py",
+    "challenge.py",
+    "keys.py",
+    "canonical.py",
 )
 
 POLICY_SHA256 = digest(

@@ -26,7 +26,8 @@ FACE_RULES: tuple[Rule, ...] = (
     Rule(
         "AGE-CHALLENGE",
         ("FLOOR", "EU-AIA-5-NCII"),
-        "Have the person's age shown by a document or wallet, in a new consent.",
+        "Have the person's age shown by a document or wallet, in a new consent; if the picture "
+        "is rendered, list it among the rendered ones of the house.",
         people(
             lambda f, p: p.age == "clear" or p.age_assured,
             lambda f, p: "The face looks under 25 and no document or wallet assures its age.",

@@ -166,9 +166,13 @@ class SubjectKeys:
 
     def shredded(self, pid: str) -> bool:
         """Tell whether the subject's key was destroyed; False as well for one never made."""
+        return self.destroyed_at(pid) is not None
+
+    def destroyed_at(self, pid: str) -> int | None:
+        """Return when the subject's key was destroyed (unix seconds); None for any other."""
         with self._transaction() as connection:
             found = _find(connection, pid)
-        return found is not None and found.destroyed_at is not None
+        return None if found is None else found.destroyed_at
 
     def needles(self, pid: str) -> tuple[Needle, ...]:
         """Return what to search files for after `destroy`: fingerprints, no key material.

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from policies.consent import CONFIRM_WITHIN_SECONDS, FINAL, ConsentBroken, EventKind
 from policies.consents import Consent
-from policies.errors import Error, StoreUnavailable
+from policies.errors import Malformed
 from policies.keys import SigningKey
 from policies.lawrule import FLOOR, LawRule
 from policies.record import Signer
@@ -244,9 +244,7 @@ def _read_consents(desk: WarrantDesk, *, now: int) -> tuple[list[_Standing], lis
     for record_id in desk.consents.record_ids():
         try:
             standings.append(_stand(desk, desk.consents.read(record_id)))
-        except StoreUnavailable:
-            raise
-        except Error:
+        except (ConsentBroken, Malformed):
             broken.append(Due(now, "broken", record_id, FLOOR))
     return standings, broken
 

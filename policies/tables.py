@@ -78,6 +78,8 @@ CHALLENGE = sa.Table(
     sa.Column("document", Blob, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
     sa.Column("spent_at", sa.BigInteger, nullable=True),
+    # The consent that names it; one challenge shows one enrolment.
+    sa.Column("record_id", sa.String(36), nullable=True),
 )
 OPT_OUT = sa.Table(
     "opt_out",

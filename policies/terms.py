@@ -36,10 +36,11 @@ LivenessMethod = Literal["video_challenge", "in_person", "rendered", "none"]
 AddendumForm = Literal["US-IL-RELEASE", "CN-SEPARATE", "US-TX-ORIGIN"]
 BystanderPolicy = Literal["refuse", "blur"]
 
-ASSURED_AGES: frozenset[AgeMethod] = frozenset({"document", "wallet", "rendered"})
-"""What answers a challenge-25: a document or wallet was shown, or there is no person to be young.
+ASSURED_AGES: frozenset[AgeMethod] = frozenset({"document", "wallet"})
+"""What answers a challenge-25: a document or wallet was shown.
 
-Neither somebody's word nor somebody's eye does.
+Neither somebody's word nor somebody's eye does. Who was rendered is not young; that counts only for
+pictures that are listed as rendered (house.py).
 """
 
 NEVER_OPTED_IN: frozenset[Category] = frozenset({"minors_context"})

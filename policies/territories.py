@@ -29,6 +29,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 """Codes of a place whose rules are found under another: customary codes (EL, UK), and parts of a
 country that ISO lists on their own (outermost regions of the EU, Aland, territories of the US)."""
 
+SPELT = frozenset({"EL", "UK"})
+"""Aliases that are another spelling of the whole country; the others are parts of one."""
+
 _CODE = re.compile(r"EEA|[A-Z]{2}(-[A-Z0-9]{1,3})?", re.ASCII)
 
 
@@ -47,9 +50,22 @@ def reached_by(territory: str) -> frozenset[str]:
         members = GROUPS[territory]
         return frozenset({territory}).union(*(reached_by(member) for member in members))
     country, dash, part = territory.partition("-")
+    if country in ALIASES and country not in SPELT and not dash:
+        dash, part = "-", country  # Guadeloupe is GP and FR-GP
     country = ALIASES.get(country, country)
     unions = {name for name, members in GROUPS.items() if country in members}
     return frozenset({"*", country, country + dash + part} | unions)
+
+
+def whole_countries(territories: Collection[str]) -> frozenset[str]:
+    """Return the countries that these places take in as a whole, members of unions included.
+
+    Whoever asks for a whole country asks for each of its subdivisions.
+    """
+    named = {place for place in territories if "-" not in place}
+    members = frozenset[str]().union(*(GROUPS.get(place, frozenset()) for place in named))
+    spelt = {ALIASES[place] for place in named & SPELT}
+    return frozenset(named - set(ALIASES) - set(GROUPS)) | members | spelt
 
 
 def covers(consented: Collection[str], asked: str) -> bool:

@@ -9,9 +9,8 @@ other inputs, or whose people's consents have changed since.
 
 from __future__ import annotations
 
-import itertools
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,15 @@ from policies.decide import Decision, Refused, decide
 from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
 from policies.house import House
-from policies.issue import LogPlace, give_back, keep_decision, keep_warrant, sign_warrant
+from policies.issue import (
+    LogPlace,
+    count_uses,
+    describe_decision,
+    give_back,
+    keep_decision,
+    keep_warrant,
+    sign_warrant,
+)
 from policies.keys import SigningKey
 from policies.request import Request
 from policies.tables import WARRANT
@@ -174,6 +181,7 @@ class WarrantDesk:
         document = require_active(warrant).document
         with self.database.transaction() as connection:
             self.check(document, state="started", within=connection)
+            self._check_uses(document, connection)
             self._move(document.warrant_id, "started", "released", within=connection)
             content = {**release, "warrant": document.warrant_id}
             receipt = self.log.append("release", content, within=connection)
@@ -274,9 +282,29 @@ class WarrantDesk:
         # The state column is not signed; the log also knows which warrants have ended.
         if self.log.newest(warrant.warrant_id, within=within) is not None:
             raise WarrantInvalid("the log says the warrant has ended", code="WARRANT-SPENT")
+        self._check_decision(warrant, within)
         for person in warrant.people:
             self._check_consent(person, within)
         return None
+
+    def _check_decision(self, warrant: Warrant, connection: sa.Connection) -> None:
+        """Raise WarrantInvalid unless the log holds the decision that the warrant was issued on."""
+        entry = self.log.entry(warrant.decision_index, within=connection) or {}
+        found = (entry.get("kind"), entry.get("decision"), entry.get("allow"))
+        if found != ("decision", warrant.decision_sha256, True):
+            raise WarrantInvalid(
+                "the log does not hold the decision behind the warrant", code="WARRANT-UNLOGGED"
+            )
+
+    def _check_uses(self, warrant: Warrant, connection: sa.Connection) -> None:
+        """Raise WarrantInvalid when a consent was used up meanwhile, whatever let that happen."""
+        for record_id in {person.record_id for person in warrant.people}:
+            used = count_uses(
+                record_id, now=self.clock(), besides=warrant.warrant_id, within=connection
+            )
+            consent = self.consents.read(record_id, within=connection)
+            if used >= consent.record.limits.max_uses:
+                raise WarrantInvalid("no uses of a consent are left", code="CONSENT-CHANGED")
 
     def _check_consent(self, person: WarrantPerson, connection: sa.Connection) -> None:
         try:
@@ -317,25 +345,10 @@ class WarrantDesk:
         return decision, facts
 
     def _log(self, request: Request, decision: Decision, connection: sa.Connection) -> Receipt:
-        return self.log.append(
-            "decision", self._entry(request, decision, connection), within=connection
-        )
-
-    def _entry(
-        self, request: Request, decision: Decision, connection: sa.Connection
-    ) -> dict[str, Any]:
-        return {
-            "request": request.sha256,
-            "decision": decision.sha256,
-            "allow": decision.allow,
-            "reasons": _fit(decision.codes, 1_000),
-            "facts": decision.facts_sha256,
-            "policy": decision.policy_sha256,
-            "notes": _fit(sorted({note.rule_id for note in decision.notes}), 400),
-            "subjects": sorted(
-                self.consents.name_in_log(p.record_id, within=connection) for p in request.people
-            ),
-        }
+        named = {p.record_id for p in request.people}
+        subjects = [self.consents.name_in_log(name, within=connection) for name in named]
+        entry = describe_decision(decision, subjects)
+        return self.log.append("decision", entry, within=connection)
 
     def _issue(
         self,
@@ -379,15 +392,3 @@ class WarrantDesk:
         if found is None:
             raise WarrantInvalid("the desk never issued this warrant", code="WARRANT-UNKNOWN")
         return found
-
-
-def _fit(names: Sequence[str], room: int) -> list[str]:
-    """Return the names that fit into `room` bytes of a log entry, and how many more there are.
-
-    A house may add reasons and rules without end; what it adds must not keep a decision from being
-    logged. The digest of the decision is over all of them.
-    """
-    ends = itertools.accumulate(len(name.encode()) + 3 for name in names)
-    fitting = sum(end <= room for end in ends)
-    more = len(names) - fitting
-    return [*names[:fitting], *([f"and {more} more"] if more else [])]

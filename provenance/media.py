@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -100,9 +100,9 @@ class Picture:
     dropped or found beside the picture.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     mime: Mime
-    frame: Frame
+    frame: Frame = field(repr=False)
     sha256: str
     door: InitVar[object] = None
     alpha: Alpha | None = None

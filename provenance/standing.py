@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from policies.audit import AuditLog, LogTampered, verify_entry
+from policies.audit import AuditLog, ClockRollback, LogTampered, verify_entry
 from policies.consent import FINAL, ConsentBroken
 from policies.consents import ConsentBook, ConsentUnknown
 from policies.errors import BadSignature, Malformed
@@ -53,6 +53,9 @@ def consent_today(book: ConsentBook, entry: Mapping[str, str]) -> ConsentToday:
         return _kept_no_longer(book, entry) or ConsentToday(
             "broken", "fails", f"{role}: {error.message}"
         )
+    except ClockRollback as error:
+        # Nothing is wrong with the consent; it cannot be verified until the clock is right.
+        return ConsentToday("broken", "unchecked", f"{role}: {error.message}")
     except (ConsentBroken, Malformed) as error:
         return ConsentToday("broken", "fails", f"{role}: {error.message}")
     since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -3,7 +3,7 @@
 Copies the packages and tests to a temporary folder, where it changes one line of one file and runs
 the one test that must fail then (`mutations.toml`). "killed": the test passed before and failed
 with the change. Anything else ends the script with 1: a test that still passes, one that fails
-without the change, a run that never got to the test. Your checkout is only read.
+without the change, a run that never got to the test. The checkout is only read.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def require_copy(folder: Path) -> None:
     """Stop unless it is the copy that is imported, not what is installed."""
-    names = ", ".join(PACKAGES)
-    found = run_python(folder, "-c", f"import {names}\nfor p in ({names}): print(p.__file__)")
+    look = f"from importlib.util import find_spec as f\nfor p in {PACKAGES}: print(f(p).origin)"
+    found = run_python(folder, "-c", look)
     expected = [str(folder / name / "__init__.py") for name in PACKAGES]
     if found.stdout.split() != expected:
         sys.exit(f"another copy is imported:\n{found.stdout}{found.stderr}")
@@ -83,10 +83,15 @@ def mutate(folder: Path, mutation: dict[str, str]) -> str:
     return before
 
 
+def require_passing(folder: Path, mutations: Sequence[dict[str, str]]) -> None:
+    """Stop unless every test passes as long as nothing is taken away."""
+    ended = run_tests(folder, *sorted({mutation["test"] for mutation in mutations}))
+    if ended.returncode != PASSED:
+        sys.exit(f"tests fail without any mutation:\n{ended.stdout}{ended.stderr}")
+
+
 def verdict(folder: Path, mutation: dict[str, str]) -> str:
     """Return what became of a mutation in the copy, which is left as it was."""
-    if run_tests(folder, mutation["test"]).returncode != PASSED:
-        return "FAILS ANYWAY"
     before = mutate(folder, mutation)
     try:
         ended = run_tests(folder, mutation["test"])
@@ -109,8 +114,10 @@ def main(arguments: Sequence[str]) -> int:
         folder = Path(place).resolve()
         copy_repository(folder)
         require_copy(folder)
+        chosen = [table[name] for name in named] or list(table.values())
+        require_passing(folder, chosen)
         found = []
-        for mutation in [table[name] for name in named] or table.values():
+        for mutation in chosen:
             found.append(verdict(folder, mutation))
             test = mutation["test"].removeprefix("tests/")
             print(f"{found[-1]:12} {mutation['threat']:4} {mutation['name']:28} {test}", flush=True)

@@ -27,6 +27,7 @@ import generator
 import provenance
 from generator.errors import FaceError
 from generator.faces import Face, IdThresholds
+from generator.gates import Gates, open_gates
 from generator.measure import pack_template
 from generator.swap import swap
 from generator.swapper import Rendering, SwapperName, SwapTask, open_swapper
@@ -34,6 +35,7 @@ from policies.canonical import canonical
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.keys import SigningKey
+from policies.optout import OptOutBook
 from policies.warrant import WARRANT_SECONDS, WarrantInvalid, read_warrant
 from policies.warrants import ActiveWarrant, WarrantDesk
 from provenance.assertions import LogPosition
@@ -60,6 +62,7 @@ class Site:
     target: Picture
     good: ActiveWarrant
     reached: list[str]
+    gates: Gates
 
     def face(self, box: tuple[int, int, int, int]) -> Face:
         return Face(
@@ -85,7 +88,8 @@ class Site:
             request_id=f"doors-{len(self.reached)}-{source.sha256[:8]}-{target.sha256[:8]}",
         )
         boxes = {"source_identity": SOURCE_BOX, "target_body": TARGET_BOX}
-        measured = office.measured(request, boxes=boxes, models={"idnet": MODEL_SHA256})
+        models = {"idnet": MODEL_SHA256, **self.gates.models}
+        measured = office.measured(request, boxes=boxes, models=models)
         return office.desk.admit(request, measured)
 
     def task(self, warrant: ActiveWarrant) -> SwapTask:
@@ -116,8 +120,22 @@ class Site:
 
 
 @pytest.fixture
-def site(studio: Any) -> Site:
-    made = Site(studio, studio.picture("persona1_0"), studio.picture("persona2_0"), None, [])  # type: ignore[arg-type]
+def site(studio: Any, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site whose gates find everything in order, and note that they were asked."""
+    office, reached = studio.office, list[str]()
+
+    def net(name: str) -> SimpleNamespace:
+        def measure(*_seen: object) -> SimpleNamespace:
+            reached.append(name)
+            return SimpleNamespace(state="clear")
+
+        return SimpleNamespace(measure=measure)
+
+    monkeypatch.setattr("generator.age.open_age_gate", lambda _threads: net("age"))
+    monkeypatch.setattr("generator.nudity.open_nudity_gate", lambda _threads: net("nudity"))
+    gates = open_gates(OptOutBook(office.database, office.log, office.subject_keys, office.clock))
+    pictures = [studio.picture(name) for name in ("persona1_0", "persona2_0")]
+    made = Site(studio, *pictures, None, reached, gates)  # type: ignore[arg-type]
     made.good = made.warrant(made.source, made.target)
     return made
 
@@ -125,7 +143,7 @@ def site(studio: Any) -> Site:
 # ------------------------------------------------------------------------------ the doors
 
 
-def door_swap(site: Site, warrant: Any) -> object:
+def door_swap(site: Site, warrant: Any, gates: Any = None) -> object:
     def analyse(frame: Any) -> list[Face]:
         site.reached.append("analyser")
         shown = SOURCE_BOX if frame is site.source.frame else TARGET_BOX
@@ -133,6 +151,7 @@ def door_swap(site: Site, warrant: Any) -> object:
 
     analyser = SimpleNamespace(
         analyse=analyse,
+        locate=lambda frame: [face.box for face in analyse(frame)],
         models={"idnet": MODEL_SHA256},
         id_model="idnet",
         thresholds=IdThresholds(match=0.4, mismatch=0.5),
@@ -141,7 +160,14 @@ def door_swap(site: Site, warrant: Any) -> object:
     swapper = SimpleNamespace(
         name="spy", version="1", models={}, render=site.note("swapper", rendering)
     )
-    return swap(site.source, site.target, warrant=warrant, analyser=analyser, swapper=swapper)  # type: ignore[arg-type]
+    return swap(
+        site.source,
+        site.target,
+        warrant=warrant,
+        analyser=analyser,  # type: ignore[arg-type]
+        swapper=swapper,  # type: ignore[arg-type]
+        gates=site.gates if gates is None else gates,
+    )
 
 
 def door_task(site: Site, warrant: Any) -> object:
@@ -492,6 +518,27 @@ def test_door_that_was_open_shuts_with_the_withdrawal(site: Site, name: str) -> 
     assert codes_of(caught.value) & {"CONSENT-CHANGED", "WARRANT-REQUIRED"}
 
 
+@pytest.mark.parametrize(
+    "gates",
+    [True, object(), SimpleNamespace(look_age=None), object.__new__(Gates), Gates],
+    ids=["true", "object", "stand-in", "empty shell", "class"],
+)
+def test_without_the_gates_a_good_warrant_opens_nothing(site: Site, gates: object) -> None:
+    with pytest.raises(FaceError) as caught:
+        door_swap(site, site.good, gates)
+    assert caught.value.code == "GATES-REQUIRED"
+    assert site.reached == [], "nothing was even looked at"
+    assert site.studio.kept() == []
+
+
+def test_a_swap_looks_at_what_it_made_and_at_who_opted_out(site: Site) -> None:
+    door_swap(site, site.good)
+    assert site.reached[-2:] == ["swapper", "nudity"], "the result is looked at last"
+    site.studio.office.database.close()
+    with pytest.raises(Error):
+        door_swap(site, site.good)
+
+
 # ------------------------------------------------------------------------------ copies, shells
 
 
@@ -588,7 +635,23 @@ NO_DOORS: dict[str, str] = {
     "provenance.release.redeliver": "only bytes whose warrant, log entry and marks say released",
     "generator.swap.require_untouched": "compares a rendering with its target; only raises",
     "generator.swap.require_person": "compares a face with its consent; only raises",
+    "generator.swap.require_apart": "compares the boxes of a warrant; only raises",
 }
+
+PIXELS: dict[str, str] = {
+    "generator.age.crops_of": "crops that a net looks at; they leave no gate",
+    "generator.anonymise.blur_faces": "makes a face unrecognisable; makes no swap",
+    "generator.detection.letterbox": "a picture made smaller, for a net to look at",
+    "generator.insight.IdNet.align": "a crop that a net looks at",
+    "generator.landmarks.warp_square": "a crop that a net looks at",
+    "generator.landmarks.shrink_for": "a picture made smaller, for a net to look at",
+    "generator.nudity.views_of": "crops that a net looks at; they leave no gate",
+    "generator.nudity.average": "a picture made smaller, for a net to look at",
+    "provenance.video.read_frames": "what was filmed, for an enrolment",
+    "provenance.visible_label.draw_visible_label": "draws the label onto a frame it is given",
+    "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
+}
+"""Callables that return pixels and need no warrant: none of them puts a face anywhere."""
 
 
 def modules(package: ModuleType) -> Iterator[ModuleType]:
@@ -613,9 +676,12 @@ def callables(module: ModuleType) -> Iterator[tuple[str, Any]]:
             yield f"{module.__name__}.{name}", value
 
 
+def annotations(function: Any) -> dict[str, Any]:
+    return getattr(function, "__annotations__", None) or {}
+
+
 def mentions(function: Any) -> bool:
-    annotations = getattr(function, "__annotations__", None) or {}
-    return any(GUARDED.search(str(annotation)) for annotation in annotations.values())
+    return any(GUARDED.search(str(annotation)) for annotation in annotations(function).values())
 
 
 def test_every_callable_that_touches_a_guarded_type_is_a_door_or_says_why_not() -> None:
@@ -631,3 +697,17 @@ def test_every_callable_that_touches_a_guarded_type_is_a_door_or_says_why_not() 
     assert found - set(DOORS) - set(NO_DOORS) == set(), "a new door: add it to DOORS, with its test"
     assert set(NO_DOORS) - found == set(), "no longer there: strike it from NO_DOORS"
     assert all(NO_DOORS.values())
+
+
+def test_every_callable_that_returns_pixels_is_a_door_or_says_why_not() -> None:
+    found = {
+        name
+        for package in (generator, provenance)
+        for module in modules(package)
+        for name, function in callables(module)
+        if "Frame" in str(annotations(function).get("return"))
+    }
+    assert found & set(DOORS), "the walk works"
+    assert found - set(DOORS) - set(PIXELS) == set(), "a new maker of pixels: is it a door?"
+    assert set(PIXELS) - found == set(), "no longer there: strike it from PIXELS"
+    assert all(PIXELS.values())

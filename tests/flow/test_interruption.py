@@ -61,7 +61,7 @@ with open_deployment(read_settings(home=home, threads=1)) as at:
 
 # Point of the kill, how the warrant then stands, and how many pictures lie about.
 POINTS = [
-    ("measure faces", [], 0),
+    ("measure faces, age, nudity, opt-outs", [], 0),
     ("decide, issue warrant", ["issued"], 0),
     ("swap", ["started"], 0),
     ("written 2", ["started"], 1),

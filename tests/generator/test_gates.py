@@ -12,13 +12,19 @@ import numpy as np
 import pytest
 
 from generator import age, nudity
-from generator.errors import GatesMissing, MeasurementFailed, WeightRefused
+from generator.errors import (
+    GatesMissing,
+    MeasurementFailed,
+    OptedOut,
+    RegistryUnavailable,
+    WeightRefused,
+)
 from generator.faces import IdThresholds, only_face, open_analyser
-from generator.gates import Gates, open_gates, require_gates
+from generator.gates import Gates, open_gates, refuse_opted_out, require_gates
 from generator.templates import pack_template
 from generator.weights import load_card
 from policies.digest import sha256_hex
-from policies.errors import StoreUnavailable
+from policies.errors import Error, StoreUnavailable
 from policies.optout import OptOutBook
 from provenance.media import decode
 
@@ -296,6 +302,23 @@ def test_a_list_that_cannot_be_asked_now_clears_nobody(
 
     monkeypatch.setattr(OptOutBook, "version", down)
     assert ask(gates, vector(0.0, 1.0)) == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        (["hit"], OptedOut),
+        (["clear", "ambiguous"], OptedOut),
+        (["something new"], OptedOut),
+        (["unavailable"], RegistryUnavailable),
+        (["hit", "unavailable"], RegistryUnavailable),
+    ],
+)
+def test_only_clear_answers_let_pass(answers: list[Any], error: type[Error]) -> None:
+    refuse_opted_out(["clear", "clear"])
+    with pytest.raises(error) as refused:
+        refuse_opted_out(iter(answers))
+    assert refused.value.mend
 
 
 def test_the_answers_are_words_alone(gates: Gates, opt_out: Callable[..., str]) -> None:

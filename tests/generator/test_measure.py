@@ -10,15 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from generator.errors import GatesMissing, MeasurementFailed
+from generator.errors import GatesMissing, MeasurementFailed, OptedOut, RegistryUnavailable
 from generator.faces import Face, FaceBox, IdThresholds, open_analyser
 from generator.gates import Gates, open_gates
-from generator.measure import measure, unmeasured_boxes
+from generator.measure import (
+    measure,
+    open_template,
+    require_nobody_opted_out,
+    unmeasured_boxes,
+)
 from generator.templates import pack_template
+from policies.audit import ClockRollback
+from policies.consent import ConsentBroken
 from policies.decide import Refused
 from policies.digest import sha256_hex
-from policies.errors import StoreUnavailable
+from policies.errors import Error, StoreUnavailable
 from policies.facts import MOST_BLURRED, Measured
+from policies.keyprovider import KeyDenied, KeyGone, KeyUnavailable
 from policies.optout import OptOutBook
 from provenance.media import Picture, decode, encode
 
@@ -588,6 +596,71 @@ def test_a_database_that_is_down_is_no_mismatch(
         connection.exec_driver_sql("drop table template")
     with pytest.raises(StoreUnavailable):
         look(*people)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, KeyUnavailable, ClockRollback])
+@pytest.mark.parametrize("where", ["read", "template"])
+def test_what_says_nothing_of_anybody_is_no_mismatch(
+    enrol: Any, sketch: Sketch, office: Any, monkeypatch: Any, where: str, error: type[Error]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("not now")
+
+    record_id = enrol(ANNA)
+    assert open_template(record_id, office.book, sketch) is not None
+    monkeypatch.setattr(type(office.book), where, fail)
+    with pytest.raises(error):
+        open_template(record_id, office.book, sketch)
+
+
+@pytest.mark.parametrize("error", [ConsentBroken, KeyGone, KeyDenied])
+def test_a_template_that_does_not_open_is_none(
+    enrol: Any, sketch: Sketch, office: Any, monkeypatch: Any, error: type[Error]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("never")
+
+    record_id = enrol(ANNA)
+    monkeypatch.setattr(type(office.book), "template", fail)
+    assert open_template(record_id, office.book, sketch) is None
+
+
+def test_the_opt_outs_are_asked_again_by_template(
+    enrol: Any, sketch: Sketch, office: Any, told_gates: Any, optouts: OptOutBook
+) -> None:
+    request = office.request([(enrol(ANNA), "source_identity"), (enrol(BERT), "target_body")])
+
+    def ask() -> None:
+        require_nobody_opted_out(request, book=office.book, analyser=sketch, gates=told_gates())
+
+    ask()
+    opt_out(optouts, CARL)
+    ask()
+    near = optouts.add(
+        pack_template(BERT + vector(0.5)), model_sha256=MODEL_SHA256, pid="ps_" + "y" * 26
+    )
+    with pytest.raises(OptedOut) as refused:
+        ask()
+    assert refused.value.code == "OPTED-OUT"
+    assert not any(character.isdigit() for character in refused.value.diagnostics())
+    optouts.remove(near)
+    ask()
+    with office.database.transaction() as connection:
+        connection.exec_driver_sql("update template set ciphertext = x'00'")
+    with pytest.raises(RegistryUnavailable) as unasked:
+        ask()
+    assert unasked.value.code == "REGISTRY-UNAVAILABLE"
+
+
+def test_opt_outs_of_another_net_clear_nobody_again(
+    enrol: Any, sketch: Sketch, office: Any, told_gates: Any, optouts: OptOutBook
+) -> None:
+    request = office.request([(enrol(ANNA), "source_identity"), (enrol(BERT), "target_body")])
+    opt_out(optouts, CARL, sha256_hex(b"another model"))
+    with pytest.raises(RegistryUnavailable):
+        require_nobody_opted_out(request, book=office.book, analyser=sketch, gates=told_gates())
+    with pytest.raises(GatesMissing):
+        require_nobody_opted_out(request, book=office.book, analyser=sketch, gates=None)  # type: ignore[arg-type]
 
 
 def test_rendered_people_side_by_side(

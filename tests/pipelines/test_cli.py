@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -19,12 +21,12 @@ from pipelines.demo import Demo, tamper
 from pipelines.deployment import open_records
 from pipelines.doctor import Finding
 from policies.errors import StoreUnavailable
+from provenance.media import decode, encode
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 SCOPE = ("--purpose", "personal", "--territory", "DE")
 RENDERED = ("--age-assurance", "rendered", "--age-evidence", "docs/demo/README.md")
-GROUPS = tuple(group.name for group in app.registered_groups)
 Cli = Callable[..., Any]
 
 
@@ -41,6 +43,8 @@ def test_a_whole_walk_from_init_to_a_withdrawn_consent(cli: Cli, tmp_path: Path)
     assert granted.code == 0
     assert "target_body" in granted.out
     assert "withdraw at any time" in " ".join(granted.err.split())
+    assert "withdraw at any time" in " ".join(source.err.split()), "also with --yes"
+    assert "365 days, at most 100 pictures" in " ".join(source.err.split())
     consents = cli("consent", "show", "--json").json
     assert {consent["status"] for consent in consents} == {"confirmed"}
     source_id = source.json["record"]["record_id"]
@@ -101,6 +105,7 @@ def test_granting_with_json_keeps_the_questions_out_of_the_document(cli: Cli, ho
     assert ended.json["record"]["roles"] == ["bystander"]
     assert ended.json["record"]["limits"]["max_uses"] == 2
     assert "7 days, at most 2 pictures" in ended.err
+    assert ended.err.count("7 days, at most 2 pictures") == 1
 
 
 def test_granting_says_where_the_persons_key_is(cli: Cli, home: Any) -> None:
@@ -161,7 +166,7 @@ def test_no_command_shows_the_help_with_the_exit_codes(cli: Cli) -> None:
 
 
 def test_every_command_fits_its_summary_on_one_line() -> None:
-    for group in ([], *([name] for name in GROUPS)):
+    for group in ([], ["consent"], ["keys"], ["subject"]):
         shown = CliRunner().invoke(app, [*group, "--help"], terminal_width=80).output
         assert "Commands:" in shown
         assert "..." not in shown.split("Commands:")[1], "a cut summary says nothing"
@@ -224,6 +229,44 @@ def test_a_purpose_nobody_agreed_to_names_both_people_once(
     assert ended.code == 3
     assert ended.err.count("They agreed to personal, not to advertising.") == 1
     assert "PURPOSE-SCOPE  source_identity, target_body  [GDPR-6-7-9]" in ended.err
+
+
+def test_whoever_opted_out_is_refused_with_3_and_a_way_out(
+    cli: Cli, home: Any, tmp_path: Path
+) -> None:
+    views = [DEMO / f"persona1_{view}.webp" for view in (1, 2)]
+    entry = cli("optout", "add", *views, "--json").json["entry_id"]
+    words = home.run_words(tmp_path / "out.webp")
+    ended = cli(*words)
+    assert (ended.code, ended.out.count("released")) == (3, 0)
+    assert "DO-NOT-SWAP  source_identity" in ended.err
+    assert "To mend:" in ended.err
+    assert entry not in ended.err + ended.out
+    found = cli(*words, "--json")
+    assert (found.code, found.json["codes"]) == (3, ["DO-NOT-SWAP"])
+    assert not re.search(r"0\.\d{2,}", found.out), "no score, no distance"
+    assert not (tmp_path / "out.webp").exists()
+
+
+def test_strangers_are_refused_or_blurred_as_was_asked(cli: Cli, home: Any, tmp_path: Path) -> None:
+    two = [decode((DEMO / f"persona{n}_0.webp").read_bytes()).frame for n in (2, 3)]
+    target, out = tmp_path / "two.png", tmp_path / "out.png"
+    target.write_bytes(encode(np.hstack(two), "image/png"))
+    words = home.run_words(out, target=str(target))
+    refused = cli(*words, "--json")
+    assert (refused.code, refused.json["codes"]) == (3, ["BYSTANDER"])
+    assert not out.exists()
+    assert cli(*words, "--blur-others").code == 0
+    changed = np.abs(decode(out.read_bytes()).frame.astype(int) - np.hstack(two).astype(int))
+    assert changed[150:350, 650:850].mean() > 10, "where the stranger's face was"
+    assert cli("verify", out).code == 0
+
+
+def test_sensitive_content_is_declared_and_refused_without_an_opt_in(
+    cli: Cli, home: Any, tmp_path: Path
+) -> None:
+    ended = cli(*home.run_words(tmp_path / "out.webp", category="alcohol"), "--json")
+    assert (ended.code, ended.json["codes"]) == (3, ["SENSITIVE-CATEGORY"])
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,12 @@ def test_a_database_of_the_operator_is_not_touched(
 
     def look(settings: object) -> None:
         assert settings.database_url == ""  # type: ignore[attr-defined]
+        assert settings.pkcs11_library is settings.key_passphrase is None  # type: ignore[attr-defined]
         raise Seen
 
     monkeypatch.setenv("FACEWARRANT_DATABASE_URL", f"sqlite:///{tmp_path / 'real.db'}")
+    monkeypatch.setenv("FACEWARRANT_PKCS11_LIBRARY", "/a/token/of/the/operator.so")
+    monkeypatch.setenv("FACEWARRANT_KEY_PASSPHRASE", "the operator's own words")
     monkeypatch.setattr(pipelines.demo, "create", look)
     with pytest.raises(Seen):
         run_demo(tmp_path / "out", progress=lambda _: None)

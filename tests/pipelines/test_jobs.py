@@ -125,6 +125,17 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, source: str) -> 
     assert refused.value.mend
 
 
+def test_a_named_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """Nobody writes to it: whoever waited for it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileUnreadable, match="no plain file") as refused:
+        read_file(tmp_path / "pipe")
+    assert refused.value.code == "FILE-UNREADABLE"
+    (tmp_path / "target.webp").write_bytes(b"two")
+    with pytest.raises(FileUnreadable):
+        load_job(spec(source="pipe"), folder=tmp_path)
+
+
 def test_people_that_make_no_swap_are_refused(tmp_path: Path) -> None:
     for name in ("source.webp", "target.webp"):
         (tmp_path / name).write_bytes(b"x")

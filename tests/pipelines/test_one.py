@@ -84,6 +84,15 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, where: str) -
     assert "nothing has been done yet" in refused.value.mend
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".webp", "y" * 300 + "/out.webp"])
+def test_a_name_that_is_too_long_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    picture = DEMO / "persona1_0.webp"
+    with pytest.raises(StoreUnavailable, match="too long") as refused:
+        require_output(tmp_path / name, source=picture, target=picture)
+    assert "nothing has been done yet" in refused.value.mend
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "in.webp"
     picture.write_bytes((DEMO / "persona1_0.webp").read_bytes())

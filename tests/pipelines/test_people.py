@@ -13,7 +13,7 @@ import pytest
 from generator.enrolment import MorphSuspected
 from generator.errors import EnrolmentRefused, ManyFaces, NoFace, OtherPerson
 from pipelines.demo import RENDERED
-from pipelines.deployment import Deployment, open_deployment
+from pipelines.deployment import Deployment, open_deployment, open_records, system_clock
 from pipelines.enrol import Enrolment
 from pipelines.keyfiles import KeyFileRefused
 from pipelines.notice import NOTICE_SHA256, NOTICE_VERSION
@@ -28,6 +28,7 @@ from pipelines.people import (
     withdraw,
     write_receipt,
 )
+from policies.audit import ClockRollback
 from policies.consent import ConsentBroken
 from policies.consents import ConsentUnknown
 from policies.digest import sha256_hex
@@ -366,7 +367,7 @@ def test_a_face_near_somebody_enrolled_already_is_enrolled_with_a_warning(
     at: Deployment, home: Any
 ) -> None:
     granted = grant(views("persona1"), SCOPE, RENDERED, at=at)
-    assert granted.warnings == ("the face is near 1 enrolled already",)
+    assert granted.warnings == ("the face looks like somebody who is enrolled already",)
     assert at.consents.read(granted.record_id).state.status == "confirmed"
 
 
@@ -384,6 +385,20 @@ def test_a_face_that_matches_two_people_is_refused(at: Deployment) -> None:
 
 
 # ------------------------------------------------------------------------------ withdrawing
+
+
+def test_a_clock_that_is_behind_judges_no_consent_and_stops_no_withdrawal(home: Any) -> None:
+    """Not broken: it cannot be told. Ending it harms nobody, whatever the time."""
+    pid = home.pid(home.source)
+    with open_records(home.settings, clock=lambda: system_clock() - 86_400) as at:
+        with pytest.raises(ClockRollback):
+            list_consents(at)
+        assert withdraw(home.source, at=at).state.status == "withdrawn"
+        assert not subject_path(at.settings, pid).exists()
+    with open_records(home.settings) as at:
+        assert at.consents.read(home.source).state.status == "withdrawn"
+        assert at.consents.read(home.target).state.status == "confirmed"
+        at.archive.log.check()
 
 
 def test_withdrawing_ends_a_consent_once(at: Deployment, home: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,12 +37,15 @@ def flat(text: str) -> str:
 
 
 @pytest.fixture
-def here(office: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def here(office: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """An office in the place of the home folder."""
 
     @contextmanager
     def opened(_settings: object) -> Iterator[Any]:
-        yield SimpleNamespace(desk=office.desk, clock=office.clock)
+        settings = SimpleNamespace(home=tmp_path)
+        yield SimpleNamespace(
+            desk=office.desk, clock=office.clock, consents=office.book, settings=settings
+        )
 
     monkeypatch.setattr(pipelines.deployment, "open_records", opened)
     monkeypatch.setattr(pipelines.deployment, "controller_key", lambda _: office.controller)
@@ -126,6 +130,21 @@ def test_a_sweep_does_what_the_dry_run_said(here: Any) -> None:
     assert retention_json("sweep")["done"] == expected
     assert here.log.entries()[-1]["kind"] == "sweep"
     assert retention("sweep").stdout == "gone: 0\nleft: 0\n"
+
+
+def test_a_sweep_forgets_the_keys_of_people_of_whom_nothing_is_kept(
+    here: Any, tmp_path: Path
+) -> None:
+    record_id, nobody = here.enrol(), "ps_" + "z" * 26
+    folder = tmp_path / "subjects"
+    folder.mkdir()
+    kept = [here.book.read(record_id).record.subject.pid, "someone-else"]
+    for name in (nobody, *kept):
+        (folder / f"{name}.pem").write_text("a key")
+    retention("sweep", "--dry-run")
+    assert (folder / f"{nobody}.pem").exists(), "a dry run changes nothing"
+    retention("sweep")
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(kept)
 
 
 def test_a_broken_consent_is_left_and_ends_the_command_with_5(here: Any) -> None:

@@ -91,6 +91,10 @@ def test_overrides_come_before_variables_and_none_is_no_override(
         ("THREADS", "65"),
         ("PACK_MATCH", "0"),
         ("PACK_MATCH", "near"),
+        ("PACK_MATCH", "1.21"),  # there nearly everybody would be everybody
+        ("PACK_MATCH", "inf"),
+        ("PACK_MISMATCH", "1.36"),
+        ("PACK_MISMATCH", "inf"),
         ("PACK_MISMATCH", "-1"),
         ("PACK_MISMATCH", "nan"),
     ],

@@ -312,7 +312,8 @@ def test_extension_lines_are_signed_too() -> None:
         NOTE.replace("20000", "20000\r"),
         NOTE + "\x00\n",
         NOTE + "\N{EM DASH} \ud800 AAAA\n",
-        NOTE + "x" * MAX_NOTE_CHARACTERS,
+        NOTE
+        + "\N{EM DASH} w.test AAAAAAAA\n" * (MAX_NOTE_CHARACTERS // 18),  # each a line by itself
     ],
 )
 def test_what_is_no_note(note: str) -> None:

@@ -9,19 +9,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from policies.audit import ClockRollback
 from policies.canonical import canonical, parse
 from policies.consent import (
     CONFIRM_WITHIN_SECONDS,
     DPV_STATE,
+    ENDS_ANY_TIME,
     FINAL,
     ConsentBroken,
     ConsentEvent,
     ConsentState,
     EventKind,
     Status,
+    StepRefused,
     body,
     fold,
+    fold_next,
     make_event,
+    newest_moment,
     read_event,
     sign,
     sign_opt_in,
@@ -146,6 +151,14 @@ def refuse_record(record: ConsentRecord, match: str = "sign|key") -> None:
     with pytest.raises(ConsentBroken, match=match) as caught:
         verify_record(record, controllers=[CONTROLLER.public], now=NOW)
     assert caught.value.code == "CONSENT-BROKEN"
+
+
+def refuse_the_clock(act: Callable[[], object], match: str) -> None:
+    """Nothing is wrong with the documents: the clock is behind them."""
+    with pytest.raises(ClockRollback, match=match) as caught:
+        act()
+    assert caught.value.code == "CLOCK-ROLLBACK"
+    assert "clock" in caught.value.mend
 
 
 def test_records_and_events_round_trip() -> None:
@@ -273,11 +286,64 @@ def test_gaps_and_foreign_links(changes: dict[str, Any]) -> None:
 
 
 def test_events_in_the_future_or_past() -> None:
-    refuse([step(RECORD, [], "given", at=NOW + 1)], "future")
+    refuse_the_clock(lambda: state([step(RECORD, [], "given", at=NOW + 1)]), "event 0 lies in")
     events = chain("given")
     events.append(step(RECORD, events, "confirmed", at=NOW - 1))
     refuse(events, "before its predecessor")
-    refuse(chain("given"), "future", now=NOW - 1)  # the clock was set back
+
+
+@pytest.mark.parametrize("kinds", [(), ("given",), ("given", "confirmed")])
+def test_a_clock_that_is_behind_is_no_fault_of_the_consent(kinds: tuple[str, ...]) -> None:
+    refuse_the_clock(lambda: state(chain(*kinds), now=NOW - 1), "lies in the future")
+    given = chain("given")[0]
+    forged = given.model_copy(update={"reason": "x"})
+    refuse([forged], "does not verify", now=NOW - 1)  # an edited one is broken at any time
+
+
+@pytest.mark.parametrize("kind", sorted(FINAL))
+def test_an_end_is_an_end_whatever_the_clock_says(kind: str) -> None:
+    events = chain("given")
+    at = NOW + DAY if kind == "expired" else NOW + 5
+    events.append(step(RECORD, events, kind, at=at))
+    if kind == "expired":  # the one end that is the clock's own
+        refuse_the_clock(lambda: state(events), "event 1 lies in the future")
+    else:
+        assert (state(events).status, state(events).since) == (kind, NOW + 5)
+    assert newest_moment(RECORD, events) == at
+
+
+@pytest.mark.parametrize("kind", sorted(ENDS_ANY_TIME))
+def test_an_end_signed_on_a_device_that_is_late_counts(kind: str) -> None:
+    events = chain("given")
+    events.append(step(RECORD, events, kind, at=NOW - DAY))
+    assert (state(events).status, state(events).since) == (kind, NOW)
+    early = step(RECORD, [], "withdrawn", at=5)
+    assert (state([early]).status, state([early]).since) == ("withdrawn", NOW)
+
+
+def test_nothing_is_given_before_the_record_is_signed() -> None:
+    refuse([step(RECORD, [], "given", at=NOW - 1)], "before its predecessor")
+    refuse([step(RECORD, [], "given", at=NOW - 300)], "before its predecessor")
+
+
+@pytest.mark.parametrize("signed_at", [5, NOW - 1, NOW + 1])
+def test_an_event_is_signed_when_it_says(signed_at: int) -> None:
+    event = step(RECORD, [], "given", ["subject"])
+    refuse([sign(event, by="controller", key=CONTROLLER, at=signed_at)], "not signed when it says")
+
+
+def test_a_step_that_may_not_follow_is_refused_and_breaks_nothing() -> None:
+    events, keys = chain("given"), [CONTROLLER.public]
+    late = step(RECORD, events, "confirmed", at=NOW + 601)
+    with pytest.raises(StepRefused, match="confirms later") as caught:
+        fold_next(RECORD, events, late, controllers=keys, now=NOW + 601)
+    assert caught.value.code == "CONSENT-STEP-REFUSED"
+    ahead = step(RECORD, events, "confirmed", at=NOW + 1)
+    refuse_the_clock(
+        lambda: fold_next(RECORD, events, ahead, controllers=keys, now=NOW), "event 1 lies in"
+    )
+    good = step(RECORD, events, "confirmed")
+    assert fold_next(RECORD, events, good, controllers=keys, now=NOW).status == "confirmed"
 
 
 def test_the_second_confirmation_is_in_time() -> None:
@@ -546,7 +612,10 @@ LATER = {
 @pytest.mark.parametrize("what", LATER)
 def test_what_the_record_says_has_happened_has_happened(what: str) -> None:
     record = make(**LATER[what])
-    refuse_record(record, f"{what} lies in the future")
+    refuse_the_clock(
+        lambda: verify_record(record, controllers=[CONTROLLER.public], now=NOW),
+        f"{what} lies in the future",
+    )
     verify_record(record, controllers=[CONTROLLER.public], now=NOW + 1)
 
 
@@ -555,12 +624,10 @@ def test_a_signature_of_tomorrow(by: Signer) -> None:
     other = next(signer for signer in BOTH if signer != by)
     record = sign(read_record(canonical(FIELDS)), by=by, key=KEYS[by], at=NOW + 1)
     record = sign(record, by=other, key=KEYS[other], at=NOW)
-    refuse_record(record, f"the {by}'s signature lies in the future")
-    event = make_event(
-        record_id=RECORD_ID, seq=0, prev=sha256_hex(encode(RECORD)), kind="withdrawn", at=NOW,
-        reason="x",
-    )  # fmt: skip
-    refuse([sign(event, by=by, key=KEYS[by], at=NOW + 1)], "future")
+    refuse_the_clock(
+        lambda: verify_record(record, controllers=[CONTROLLER.public], now=NOW),
+        f"the {by}'s signature lies in the future",
+    )
 
 
 def test_a_second_confirmation_or_one_replayed() -> None:

@@ -27,6 +27,7 @@ REQUIRED = """
     consent_addendum_twice consent_retention_not_a_duration consent_future_age_check
     event_replayed_given_after_withdrawal event_gap event_future event_confirmation_replayed
     event_withdrawn_by_the_controller_without_reason event_expired_early event_clock_moved_back
+    event_before_the_record event_signed_another_time event_withdrawn_ahead
     warrant_forged warrant_other_source warrant_expired
 """.split()
 

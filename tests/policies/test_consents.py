@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from policies.audit import ClockRollback
 from policies.canonical import parse
-from policies.consent import ConsentBroken, ConsentEvent, make_event, sign
-from policies.consents import ConsentStale, ConsentUnknown
+from policies.challenge import CHALLENGE_SECONDS, ChallengeBook, ChallengeExpired
+from policies.consent import ConsentBroken, ConsentEvent, StepRefused, make_event, sign
+from policies.consents import ConsentStale, ConsentUnknown, PseudonymTaken
 from policies.database import Database
+from policies.decide import Refused
 from policies.digest import sha256_hex
-from policies.errors import Malformed, StoreUnavailable
+from policies.errors import Error, Malformed, StoreUnavailable
 from policies.keyprovider import KeyGone
 from policies.keys import SigningKey
 from policies.record import encode
 from policies.subjectkeys import TemplateUnreadable
-from policies.tables import CONSENT, CONSENT_EVENT, TEMPLATE
+from policies.tables import CHALLENGE, CONSENT, CONSENT_EVENT, ERASURE, TEMPLATE
 
 NOW = 1_795_219_200
 DAY = 86_400
@@ -81,9 +85,137 @@ def test_a_commitment_is_made_with_the_persons_own_salt(office: Any) -> None:
     with pytest.raises(KeyGone):
         office.subject_keys.salt(pid)
     assert office.book.commit(record_id) == commitment, "old outputs still lead to their status"
-    assert office.book.read(record_id).state.status == "confirmed"
+    state = office.book.read(record_id).state
+    assert (state.status, state.since) == ("withdrawn", NOW), "nothing of theirs is open"
     with pytest.raises(KeyGone):
         office.book.template(office.book.read(record_id).record)
+
+
+def ask_for_erasure(office: Any, pid: str, at: int = NOW) -> None:
+    row = {"pid": pid, "state": "requested", "requested_at": at, "document": b"{}"}
+    with office.database.transaction() as connection:
+        connection.execute(sa.insert(ERASURE), row)
+
+
+def test_from_the_request_on_nothing_of_the_person_is_open(office: Any) -> None:
+    record_id, other = office.enrol(), office.enrol()
+    pid = office.book.read(record_id).record.subject.pid
+    ask_for_erasure(office, pid, at=NOW - 7)
+    state = office.book.read(record_id).state
+    assert (state.status, state.since, state.length) == ("withdrawn", NOW - 7, 2)
+    assert office.book.read(other).state.status == "confirmed"
+    request = office.request([(record_id, "source_identity"), (other, "target_body")])
+    with pytest.raises(Refused) as caught:
+        office.desk.admit(request, office.measured(request))
+    assert caught.value.decision.codes == ("CONSENT-STATUS",)
+    office.withdraw(record_id)
+    assert office.book.read(record_id).state.since == NOW
+
+
+def test_a_consent_of_an_erased_person_is_neither_added_nor_goes_on(office: Any) -> None:
+    record, sealed = office.record()
+    late, its_template = office.record(subject={"pid": record.subject.pid})
+    office.book.add(record, sealed)
+    both = office.keys(record.record_id, "subject", "controller")
+    ask_for_erasure(office, record.subject.pid)
+    with pytest.raises(KeyGone, match="under way") as caught:
+        office.book.add(late, its_template)
+    assert caught.value.code == "KEY-GONE"
+    with pytest.raises(StepRefused, match="erased"):
+        office.book.append(record.record_id, "given", keys=both)
+    assert office.book.record_ids() == (record.record_id,)
+    assert office.book.history(record.record_id) == ()
+    office.book.end(record.record_id, controller=office.controller, reason="erased")
+    assert [event.kind for event in office.book.history(record.record_id)] == ["withdrawn"]
+
+
+def test_ending_twice_writes_one_end_and_looks_at_it(office: Any, tamper: Tamper) -> None:
+    record_id = office.enrol()
+    for _ in range(2):
+        office.book.end(record_id, controller=office.controller, reason="an end")
+    assert [event.kind for event in office.book.history(record_id)][2:] == ["withdrawn"]
+    tamper(office.database, "update consent set document = "
+           "cast(replace(document, '\"DE\"', '\"US\"') as blob)")  # fmt: skip
+    with pytest.raises(ConsentBroken) as caught:
+        office.book.end(record_id, controller=office.controller, reason="an end")
+    assert caught.value.code == "CONSENT-BROKEN"
+
+
+def test_a_pseudonym_is_one_persons(office: Any) -> None:
+    """Else whoever lists X as counterparty would be combined with Y."""
+    first = office.enrol()
+    pid = office.book.read(first).record.subject.pid
+    record, sealed = office.record(subject={"pid": pid, "key": STRANGER.public.hex})
+    office.subjects[record.record_id] = STRANGER
+    stranger = office.signed(record.model_copy(update={"signatures": ()}))
+    with pytest.raises(PseudonymTaken, match="another key") as caught:
+        office.book.add(stranger, sealed)
+    assert caught.value.code == "PSEUDONYM-TAKEN"
+    assert office.book.record_ids() == (first,)
+    again = office.enrol(subject={"pid": pid})
+    assert office.book.records_of(pid) == (first, again)
+
+
+def test_beside_a_record_that_cannot_be_read_none_is_added(office: Any, tamper: Tamper) -> None:
+    first = office.enrol()
+    pid = office.book.read(first).record.subject.pid
+    tamper(office.database, "update consent set document = x'00'")
+    with pytest.raises(ConsentBroken, match="another record of this person"):
+        office.enrol(subject={"pid": pid})
+
+
+def answered(office: Any, *, after: int = 5) -> dict[str, Any]:
+    """What a record says of a challenge that was spent `after` so many seconds."""
+    issued = ChallengeBook(office.database, office.clock).issue(
+        lambda n: sha256_hex(f"{n} {office.clock.now}".encode()).encode()[:n]
+    )
+    office.clock.now += after
+    with suppress(ChallengeExpired):  # it is spent then too
+        ChallengeBook(office.database, office.clock).spend(issued.nonce)
+    nonce = sha256_hex(issued.nonce.encode())
+    liveness = {"method": "video_challenge", "nonce_sha256": nonce, "score_milli": 900}
+    return {"binding": {"liveness": liveness}}
+
+
+def test_a_challenge_shows_one_enrolment(office: Any) -> None:
+    said = answered(office)
+    record_id = office.enrol(**said)
+    with office.database.transaction() as connection:
+        assert connection.scalar(sa.select(CHALLENGE.c.record_id)) == record_id
+    with pytest.raises(Error) as caught:
+        office.enrol(**said)
+    assert caught.value.code == "CHALLENGE-SPENT"
+    assert office.book.record_ids() == (record_id,)
+    office.clock.now += 1
+    assert office.book.read(office.enrol(**answered(office))).state.status == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("after", "code"),
+    [(CHALLENGE_SECONDS - 1, None), (CHALLENGE_SECONDS, "CHALLENGE-EXPIRED"),
+     (-1, "CHALLENGE-EXPIRED")],
+)  # fmt: skip
+def test_a_challenge_was_answered_in_its_window(office: Any, after: int, code: str | None) -> None:
+    record, sealed = office.record(**answered(office, after=after))
+    office.clock.now = max(office.clock.now, NOW)
+    if code is None:
+        office.book.add(record, sealed)
+        return
+    with pytest.raises(Error) as caught:
+        office.book.add(record, sealed)
+    assert caught.value.code == code
+    assert office.book.record_ids() == ()
+
+
+def test_a_challenge_that_nobody_issued_or_answered(office: Any) -> None:
+    said = {"method": "video_challenge", "nonce_sha256": "ab" * 32, "score_milli": 900}
+    issued = ChallengeBook(office.database, office.clock).issue(lambda n: b"n" * n)
+    unspent = said | {"nonce_sha256": sha256_hex(issued.nonce.encode())}
+    for liveness in (said, unspent):
+        with pytest.raises(Error) as caught:
+            office.enrol(binding={"liveness": liveness})
+        assert caught.value.code == "CHALLENGE-UNKNOWN"
+    assert office.book.record_ids() == ()
 
 
 def test_an_erased_person_is_not_enrolled_again(office: Any) -> None:
@@ -195,12 +327,55 @@ def test_a_strangers_withdrawal_or_revival_is_refused(office: Any) -> None:
     assert office.book.read(record_id).state.status == "withdrawn"
 
 
-def test_a_clock_set_back_breaks_the_chain(office: Any) -> None:
-    record_id = office.enrol()
+def test_a_clock_set_back_judges_nothing(office: Any) -> None:
+    record_id, other = office.enrol(), office.enrol()
     office.clock.now -= 1
-    refuse(office, record_id)
-    with pytest.raises(ConsentBroken):
-        office.withdraw(record_id)
+    refuse(office, record_id, ClockRollback)
+    request = office.request([(record_id, "source_identity"), (other, "target_body")])
+    with pytest.raises(ClockRollback) as caught:
+        office.desk.admit(request, office.measured(request))
+    assert caught.value.code == "CLOCK-ROLLBACK"
+    assert len(office.log.entries()) == 4
+    office.clock.now += 1
+    assert office.book.read(record_id).state.status == "confirmed"
+
+
+def test_a_withdrawal_never_waits_for_the_clock(office: Any) -> None:
+    record_id = office.enrol()
+    office.clock.now -= 60
+    assert office.book.read_to_end(record_id).state.status == "confirmed"
+    office.withdraw(record_id)
+    for now in (NOW - 60, NOW, NOW + DAY):
+        office.clock.now = now
+        state = office.book.read(record_id).state
+        assert (state.status, state.since) == ("withdrawn", NOW)
+        assert office.book.read_to_end(record_id).state == state
+    assert office.log.entries()[-1]["at"] == NOW
+    office.log.check()
+
+
+def test_one_entry_dated_ahead_locks_no_withdrawal(office: Any) -> None:
+    one, two = office.enrol(), office.enrol()
+    office.clock.now += 3_650 * DAY
+    office.log.append("sweep", {"what": "x", "count": 1, "due": 1})
+    office.clock.now -= 3_650 * DAY
+    office.withdraw(one)
+    office.book.take(signed_elsewhere(office, two, "withdrawn", "subject"))
+    for record_id in (one, two):
+        assert office.book.read(record_id).state.status == "withdrawn"
+    assert office.log.entries()[-1]["at"] == NOW + 3_650 * DAY
+    office.log.check()
+    with pytest.raises(ClockRollback):
+        office.enrol()
+
+
+def test_a_withdrawal_of_a_request_while_the_clock_is_behind(office: Any) -> None:
+    record, sealed = office.record()
+    office.book.add(record, sealed)
+    office.clock.now -= 60
+    office.withdraw(record.record_id)
+    assert office.book.history(record.record_id)[0].at == NOW
+    assert office.book.read(record.record_id).state.status == "withdrawn"
 
 
 def test_expiry_needs_no_event(office: Any) -> None:
@@ -222,8 +397,9 @@ def test_an_expiry_that_is_written_down_is_final(office: Any) -> None:
 def test_the_lost_key_route(office: Any) -> None:
     record_id = office.enrol()
     keys = office.keys(record_id, "controller")
-    with pytest.raises(ConsentBroken, match="without a reason"):
+    with pytest.raises(ConsentBroken, match="without a reason") as caught:
         office.book.append(record_id, "withdrawn", keys=keys)
+    assert caught.value.code == "CONSENT-STEP-REFUSED"
     assert office.book.template(office.book.read(record_id).record)
     state = office.book.append(record_id, "withdrawn", keys=keys, reason="lost key; seen in person")
     assert state.status == "withdrawn"
@@ -281,7 +457,7 @@ def test_steps_that_were_signed_elsewhere(office: Any) -> None:
     for replayed in (given, confirmed):
         with pytest.raises(ConsentBroken, match="does not follow") as caught:
             office.book.take(replayed)
-        assert caught.value.code == "CONSENT-BROKEN"
+        assert caught.value.code == "CONSENT-STEP-REFUSED"
     withdrawn = signed_elsewhere(office, record_id, "withdrawn", "subject")
     office.clock.now += DAY
     assert office.book.take(withdrawn).status == "withdrawn", "a late withdrawal still counts"
@@ -304,11 +480,29 @@ def test_nobody_is_confirmed_with_a_date_of_the_past(office: Any, kind: str) -> 
     assert len(office.book.history(record.record_id)) == (kind == "confirmed")
 
 
-def test_a_step_of_nobody_in_the_future_or_by_a_stranger(office: Any) -> None:
+@pytest.mark.parametrize("off", [-DAY, 1, DAY])
+def test_a_withdrawal_from_a_device_with_another_clock(office: Any, off: int) -> None:
     record_id = office.enrol()
-    late = signed_elsewhere(office, record_id, "withdrawn", "subject", at=NOW + 1)
-    with pytest.raises(ConsentBroken, match="future"):
-        office.book.take(late)
+    theirs = signed_elsewhere(office, record_id, "withdrawn", "subject", at=NOW + off)
+    assert office.book.take(theirs).status == "withdrawn"
+    state = office.book.read(record_id).state
+    assert (state.status, state.since) == ("withdrawn", max(NOW, NOW + off))
+    assert office.log.entries()[-1]["at"] == NOW
+
+
+def test_a_gift_from_a_device_that_is_ahead_waits(office: Any) -> None:
+    record, sealed = office.record()
+    office.book.add(record, sealed)
+    ahead = signed_elsewhere(office, record.record_id, "given", "subject", "controller", at=NOW + 1)
+    with pytest.raises(ClockRollback, match="future"):
+        office.book.take(ahead)
+    assert office.book.history(record.record_id) == ()
+    office.clock.now += 1
+    assert office.book.take(ahead).status == "given"
+
+
+def test_a_step_of_nobody_or_by_a_stranger(office: Any) -> None:
+    record_id = office.enrol()
     unsigned = signed_elsewhere(office, record_id, "withdrawn")
     with pytest.raises(ConsentBroken, match="not signed by"):
         office.book.take(unsigned)
@@ -319,7 +513,7 @@ def test_a_step_of_nobody_in_the_future_or_by_a_stranger(office: Any) -> None:
 
 def test_a_record_from_the_future_is_not_added(office: Any) -> None:
     record, sealed = office.record(subject={"age_assurance": {"checked_at": NOW + 1}})
-    with pytest.raises(ConsentBroken, match="lies in the future"):
+    with pytest.raises(ClockRollback, match="lies in the future"):
         office.book.add(record, sealed)
 
 

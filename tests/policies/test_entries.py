@@ -106,8 +106,8 @@ def test_an_old_field_is_still_read() -> None:
 @pytest.mark.parametrize(
     ("kind", "about"),
     [("consent_event", "s"), ("warrant", "w"), ("release", "w"), ("abort", "w"),
-     ("decision", None), ("erasure", None), ("opt_out", None)],
+     ("decision", None), ("erasure", None), ("opt_out", None), ("policy", "policy")],
 )  # fmt: skip
 def test_whose_step_an_entry_is(kind: str, about: str | None) -> None:
     assert about_of(kind, {"subject": "s", "warrant": "w"}) == about
-    assert about_of(kind, {}) is None
+    assert about_of(kind, {}) == ("policy" if kind == "policy" else None)

@@ -15,8 +15,16 @@ from policies import erasure as module
 from policies.canonical import canonical
 from policies.consents import ConsentBook
 from policies.database import Database
-from policies.erasure import BACKUP_SECONDS, Eraser, ErasureFailed
-from policies.erasure_receipt import Derivative, ErasureReceipt, verify_receipt
+from policies.decide import Refused
+from policies.erasure import BACKUP_SECONDS, Eraser
+from policies.erasure_receipt import (
+    Checks,
+    Derivative,
+    ErasureReceipt,
+    list_derived,
+    verify_receipt,
+)
+from policies.erasure_row import ErasureFailed
 from policies.errors import Error
 from policies.keyfile import FileKeys
 from policies.keyprovider import KeyGone, Standing, Wrapped
@@ -240,9 +248,9 @@ def test_a_crash_right_after_a_state_was_written(
 ) -> None:
     real, written = Eraser._move_on, 0
 
-    def cut(eraser: Eraser, pid: str, row: Any, *, within: Any = None) -> Any:
+    def cut(eraser: Eraser, pid: str, row: Any, *, old: str, within: Any = None) -> Any:
         nonlocal written
-        moved = real(eraser, pid, row, within=within)
+        moved = real(eraser, pid, row, old=old, within=within)
         written += within is None
         if written == after and within is None:
             raise Cut
@@ -290,6 +298,160 @@ def test_an_edited_record_does_not_prevent_the_erasure(bench: Bench) -> None:
     assert bench.book.keys.shredded(bench.pid)
     assert bench.ciphertext(bench.record_id) is None
     assert receipt.kept[0].until is None
+
+
+def commitment_of(bench: Bench) -> str:
+    return str(bench.book.commit(bench.record_id))
+
+
+def receipts(bench: Bench) -> int:
+    return sum(entry["kind"] == "erasure" for entry in bench.office.log.entries())
+
+
+def desk_says(bench: Bench) -> tuple[str, ...]:
+    people = [(bench.record_id, "source_identity"), (bench.other_id, "target_body")]
+    request = bench.office.request(people)
+    with pytest.raises(Refused) as caught:
+        bench.office.desk.admit(request, bench.office.measured(request))
+    return caught.value.decision.codes
+
+
+def test_a_clock_that_is_behind_destroys_nothing_and_opens_nothing(bench: Bench) -> None:
+    bench.office.clock.now -= 60
+    assert refused(bench.erase) == "CLOCK-ROLLBACK"
+    assert not bench.book.keys.shredded(bench.pid)
+    assert bench.state() == "requested"
+    assert bench.ciphertext(bench.record_id) is None
+    assert bench.book.read(bench.record_id).state.status == "withdrawn", "ends wait for no clock"
+    bench.office.clock.now += 120
+    receipt = bench.verify(bench.erase())
+    assert receipt.not_ended == ()
+    assert bench.book.history(bench.record_id)[-1].kind == "withdrawn"
+    assert desk_says(bench) == ("CONSENT-STATUS",)
+    assert receipts(bench) == 1
+
+
+def test_one_entry_dated_ahead_still_lets_the_consents_end(bench: Bench) -> None:
+    bench.office.clock.now += 3_650 * DAY
+    bench.office.log.append("sweep", {"what": "x", "count": 1, "due": 1})
+    bench.office.clock.now -= 3_650 * DAY
+    assert refused(bench.erase) == "CLOCK-ROLLBACK"
+    events = bench.book.history(bench.record_id)
+    assert [event.kind for event in events] == ["given", "confirmed", "withdrawn"]
+    assert bench.book.read(bench.record_id).state.status == "withdrawn"
+
+
+def cut_the_newest_event(bench: Bench) -> Callable[[], None]:
+    """Break the person's consent; what is returned mends it."""
+    mine = f"from consent_event where record_id = '{bench.record_id}' and seq = 1"
+    with bench.office.database.transaction() as connection:
+        for name in ("delete", "insert"):
+            connection.exec_driver_sql(f"drop trigger consent_event_{name}")
+        row = tuple(connection.exec_driver_sql(f"select * {mine}").one())
+        connection.exec_driver_sql(f"delete {mine}")
+
+    def mend() -> None:
+        with bench.office.database.transaction() as connection:
+            connection.exec_driver_sql("insert into consent_event values (?, ?, ?)", row)
+
+    return mend
+
+
+def test_a_broken_consent_is_named_and_stays_closed_when_it_mends(bench: Bench) -> None:
+    mend = cut_the_newest_event(bench)
+    assert refused(lambda: bench.book.read(bench.record_id)) == "CONSENT-BROKEN"
+    receipt = bench.verify(first := bench.erase())
+    assert receipt.not_ended == (commitment_of(bench),)
+    mend()
+    assert bench.book.read(bench.record_id).state.status == "withdrawn"
+    assert desk_says(bench) == ("CONSENT-STATUS",)
+    assert {**bench.erase(), "log": None} == {**first, "log": None}
+    assert bench.book.history(bench.record_id)[-1].kind == "withdrawn", "now by an event as well"
+
+
+def test_a_consent_that_mends_before_the_receipt_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mend, real = cut_the_newest_event(bench), Eraser._prove
+
+    def mended(eraser: Eraser, pid: str, row: Any) -> Any:
+        mend()
+        return real(eraser, pid, row)
+
+    monkeypatch.setattr(Eraser, "_prove", mended)
+    assert bench.verify(bench.erase()).not_ended == ()
+    assert bench.book.history(bench.record_id)[-1].kind == "withdrawn"
+
+
+@pytest.mark.parametrize("commitment", ["no digest", "G" * 64])
+def test_a_commitment_that_is_none_is_masked(commitment: str, bench: Bench, tamper: Any) -> None:
+    tamper(
+        bench.office.database, "update consent set commitment = ? where record_id = ?",
+        commitment, bench.record_id,
+    )  # fmt: skip
+    (name,) = bench.verify(bench.erase()).not_ended
+    assert name == bench.book.commitment.commit("broken-consent", bench.record_id)
+
+
+def test_an_end_that_we_cannot_sign_is_not_claimed(bench: Bench) -> None:
+    stranger = replace(bench.eraser, controller=SigningKey.from_seed(b"x" * 32))
+    assert refused(lambda: stranger.erase(bench.pid)) == "CONSENT-STEP-REFUSED"
+    assert not bench.book.keys.shredded(bench.pid)
+    assert receipts(bench) == 0
+
+
+def test_a_record_added_while_the_person_is_erased(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, sealed = bench.office.record(subject={"pid": bench.pid})
+    real = SubjectKeys.salt
+
+    def slow(keys: SubjectKeys, pid: str) -> bytes:
+        salt = real(keys, pid)
+        monkeypatch.undo()
+        bench.erase()
+        return salt
+
+    monkeypatch.setattr(SubjectKeys, "salt", slow)
+    assert refused(lambda: bench.book.add(record, sealed)) == "KEY-GONE"
+    assert bench.book.records_of(bench.pid) == (bench.record_id,)
+    assert bench.ciphertext(record.record_id) is None
+
+
+def test_what_a_restored_database_brings_back_is_ended_again(bench: Bench, tamper: Any) -> None:
+    first = bench.erase()
+    sealed = b"a template from a backup"
+    values = {"record_id": bench.record_id, "ciphertext": sealed}
+    with bench.office.database.transaction() as connection:
+        connection.execute(sa.insert(TEMPLATE), values)
+    assert {**bench.erase(), "log": None} == {**first, "log": None}
+    assert bench.ciphertext(bench.record_id) is None
+    # The row of the erasure is lost: the destroyed key alone closes what is open.
+    tamper(bench.office.database, "delete from erasure")
+    tamper(bench.office.database, "delete from consent_event where seq = 2")
+    tamper(bench.office.database, "delete from log_entry where i > 3")
+    state = bench.book.read(bench.record_id).state
+    assert (state.status, state.since, state.length) == ("withdrawn", NOW, 2)
+
+
+def test_each_step_is_taken_once(bench: Bench) -> None:
+    """Two erasers that both read the same state."""
+    eraser, derived = bench.eraser, list_derived((), ())
+    asked = eraser._request(bench.pid)
+    gone = eraser._shred(bench.pid, asked)
+    assert refused(lambda: eraser._shred(bench.pid, asked)) == "ERASURE-FAILED"
+    proved = eraser._prove(bench.pid, gone)
+    assert refused(lambda: eraser._prove(bench.pid, gone)) == "ERASURE-FAILED"
+    eraser._write_receipt(bench.pid, proved, derived)
+    assert refused(lambda: eraser._write_receipt(bench.pid, proved, derived)) == "ERASURE-FAILED"
+    assert receipts(bench) == 1
+    bench.verify(bench.erase())
+
+
+def test_a_consent_past_its_date_is_kept_from_that_date(bench: Bench) -> None:
+    bench.office.clock.now += 60 * DAY
+    receipt = bench.verify(bench.erase())
+    assert receipt.kept[0].until == NOW + 30 * DAY + 365 * DAY
 
 
 def test_somebody_never_seen(bench: Bench) -> None:
@@ -449,7 +611,9 @@ def test_a_database_somebody_reads_is_not_proved(
     with closing(real(on_files.folder / "main.db", isolation_level=None)) as reader:
         reader.execute("begin")
         reader.execute("select * from consent").fetchall()
-        assert refused(on_files.erase) == "ERASURE-FAILED"
+        with pytest.raises(ErasureFailed, match="another program reads") as caught:
+            on_files.erase()
+        assert caught.value.code == "ERASURE-FAILED"
         assert on_files.state() == "shredded"
         reader.execute("rollback")
     on_files.verify(on_files.erase())
@@ -510,6 +674,7 @@ CHANGES: list[tuple[str, object, str]] = [
     ("sig", "0" * 128, "BAD-SIGNATURE"),
     ("derivatives", [{"output": "x", "state": "released"}], "BAD-SIGNATURE"),
     ("more", 1, "MALFORMED"),
+    ("not_ended", ["0" * 64], "BAD-SIGNATURE"),
     ("log", None, "MALFORMED"),
     ("log", {}, "MALFORMED"),
 ]
@@ -539,4 +704,4 @@ def test_copies_found_and_failing_checks_cannot_be_written() -> None:
     for claim in ({"copies_found": 1}, {"decrypt_fails": False}, {"needles": 0}):
         good = {"decrypt_fails": True, "copies_found": 0, "needles": 1, "files_searched": 0}
         with pytest.raises(ValueError, match="Input should be"):
-            module.Checks.model_validate(good | claim)
+            Checks.model_validate(good | claim)

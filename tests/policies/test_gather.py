@@ -109,7 +109,7 @@ def test_what_a_face_shows(
 
 @pytest.mark.parametrize(
     ("age", "expected"),
-    [("document", set()), ("wallet", set()), ("rendered", set()),
+    [("document", set()), ("wallet", set()), ("rendered", {"AGE-CHALLENGE"}),
      ("in_person", {"AGE-CHALLENGE"}), ("self_declared", {"AGE-CHALLENGE"})],
 )  # fmt: skip
 def test_what_answers_a_challenge_of_a_young_face(
@@ -121,6 +121,32 @@ def test_what_answers_a_challenge_of_a_young_face(
     young = (source.model_copy(update={"age": "challenge"}), target)
     assert codes(gather(office, request, office.measured(request, people=young))) == expected
     assert codes(gather(office, request)) == set()
+
+
+@pytest.mark.parametrize(
+    ("who", "listed", "expected"),
+    [
+        (0, sha256_hex(b"source"), set()),
+        (1, sha256_hex(b"target"), set()),
+        (0, sha256_hex(b"target"), {"AGE-CHALLENGE", "LIVENESS"}),
+        (1, sha256_hex(b"source"), {"AGE-CHALLENGE", "LIVENESS"}),
+        (0, sha256_hex(b"another picture"), {"AGE-CHALLENGE", "LIVENESS"}),
+    ],
+)
+def test_rendered_holds_for_listed_pictures_alone(
+    office: Any, who: int, listed: str, expected: set[str]
+) -> None:
+    """Nobody's word makes a person rendered: the picture itself has to be on the list."""
+    ages = ["document", "document"]
+    ages[who] = "rendered"
+    roles = ("source_identity", "target_body")
+    people = [(office.enrol(age=age), role) for age, role in zip(ages, roles, strict=True)]
+    request = office.request(people, audience="public")
+    found = list(office.measured(request).people)
+    found[who] = found[who].model_copy(update={"age": "challenge"})
+    office.house = replace(office.house, rendered=frozenset({listed}))
+    measured = office.measured(request, people=tuple(found))
+    assert codes(gather(office, request, measured)) == expected
 
 
 @pytest.mark.parametrize(("audience", "expected"), [("internal", set()), ("public", {"LIVENESS"})])
@@ -338,13 +364,14 @@ def test_uses_are_counted_and_a_release_keeps_its_own(office: Any) -> None:
 def test_more_uses_than_the_limit_are_not_a_negative_number(
     office: Any, tamper: Callable[..., None]
 ) -> None:
-    request = office.swap_request()
-    warrant = office.desk.admit(request, office.measured(request))
-    for seq in range(1, 120):
-        tamper(
-            office.database, "insert into reservation values (?, ?, ?)",
-            request.people[0].record_id, seq, warrant.warrant_id,
-        )  # fmt: skip
+    people = [(office.enrol(max_uses=1), "source_identity"), (office.enrol(), "target_body")]
+    request, other = office.request(people), office.swap_request(request_id="other")
+    office.desk.admit(request, office.measured(request))
+    warrant = office.desk.admit(other, office.measured(other))
+    tamper(
+        office.database, "insert into reservation values (?, ?, ?)",
+        people[0][0], 1, warrant.warrant_id,
+    )  # fmt: skip
     assert gather(office, request)["people"][0]["uses_left"] == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -15,7 +16,7 @@ from policies.decide import Decision, decide
 from policies.digest import sha256_hex
 from policies.errors import Malformed
 from policies.facts import read_facts
-from policies.house import House, LawNote, shipped_house
+from policies.house import House, LawNote, read_rendered, shipped_house
 from policies.law import LawBook, LawUnknown
 from policies.rules import POLICY_SHA256
 from policies.terms import KnownPurpose
@@ -209,7 +210,7 @@ def test_the_digest_of_the_shipped_house() -> None:
     assert HOUSE.gate.sha256 == gate
     assert HOUSE.sha256 == digest(
         {"policy": POLICY_SHA256, "law": HOUSE.law.sha256, "gate": gate, "purposes": {},
-         "notices": []}
+         "notices": [], "rendered": digest({"rendered": sorted(HOUSE.rendered)})}
     )  # fmt: skip
     assert shipped_house([]).sha256 == HOUSE.sha256
 
@@ -379,3 +380,19 @@ def test_notes_change_neither_reasons_nor_facts(
         loud, silent = verdict(facts, HOUSE), verdict(facts, quiet)
         assert loud.notes
         assert (loud.findings, loud.facts_sha256) == (silent.findings, silent.facts_sha256)
+
+
+def test_the_shipped_list_of_rendered_pictures_is_the_demo() -> None:
+    demo = Path(__file__).parents[2] / "docs" / "demo"
+    assert HOUSE.rendered == {sha256_hex(path.read_bytes()) for path in demo.glob("*.webp")}
+
+
+def test_a_list_of_rendered_pictures_is_read_line_by_line() -> None:
+    text = f"# a note\n\n{'a' * 64}  one.webp\n{'b' * 64}\n"
+    assert read_rendered(text) == {"a" * 64, "b" * 64}
+
+
+@pytest.mark.parametrize("line", ["A" * 64, "a" * 63, "a" * 65, "one.webp", " " + "a" * 64 + "x"])
+def test_a_line_that_is_no_digest_is_refused(line: str) -> None:
+    with pytest.raises(Malformed):
+        read_rendered(line + "\n")

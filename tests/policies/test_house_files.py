@@ -23,6 +23,7 @@ from policies.house_files import (
     HouseFileUnknown,
     HouseInvalid,
     HouseUnreadable,
+    closed_house,
     load_house,
 )
 from policies.law import LawInvalid
@@ -558,3 +559,25 @@ def test_a_change_of_the_policy_takes_the_force_of_warrants(acme: Any, tmp_path:
     with pytest.raises(WarrantInvalid) as refusal:
         changed_desk.check(started.document, state="started")
     assert refusal.value.code == "WARRANT-OTHER-POLICY"
+
+
+def test_a_closed_house_permits_nothing_and_says_how_to_mend_it(office: Any) -> None:
+    office.desk = replace(office.desk, house=closed_house(notices=[PRODUCT_NOTICE]))
+    request = office.swap_request()
+    with pytest.raises(Refused) as refused:
+        office.desk.admit(request, office.measured(request))
+    assert refused.value.decision.codes == ("HOUSE-CLOSED",)
+    assert "policy check" in refused.value.mend
+    assert closed_house(notices=[PRODUCT_NOTICE]).sha256 != shipped_house([PRODUCT_NOTICE]).sha256
+
+
+def test_a_house_lists_its_own_rendered_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "policy"
+    folder.mkdir(mode=0o700)
+    (folder / "rendered.txt").write_text(f"{'a' * 64}  hero.webp\n")
+    house = load_house(folder, notices=[PRODUCT_NOTICE])
+    assert house.rendered == shipped_house([PRODUCT_NOTICE]).rendered | {"a" * 64}
+    assert house.sha256 != shipped_house([PRODUCT_NOTICE]).sha256
+    (folder / "rendered.txt").write_text("hero.webp\n")
+    with pytest.raises(HouseInvalid, match=r"rendered\.txt"):
+        load_house(folder, notices=[PRODUCT_NOTICE])

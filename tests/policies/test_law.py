@@ -542,3 +542,25 @@ def test_only_the_stale_rules_are_named() -> None:
     old = first.model_copy(update={"reviewed_on": date(2020, 1, 1)})
     with pytest.raises(LawStale, match=f": {first.id}$"):
         require_reviewed(LawBook((old, *rest)), on=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("place", "asked"),
+    [
+        ("DE-BY", "EU"),
+        ("DE-BY", "EEA"),
+        ("DE-BY", "DE"),
+        ("GB-ENG", "UK"),
+        ("FR-GP", "GP"),
+        ("US-PR", "PR"),
+        ("FR-IDF", "EU"),
+        ("GR-A", "EL"),
+    ],
+)
+def test_no_coarser_or_other_name_of_a_place_avoids_its_rule(place: str, asked: str) -> None:
+    rule = load_rules().find("US-IL-BIPA-15").model_copy(update={"territories": (place,)})
+    book = LawBook((load_rules().find("FLOOR"), rule))
+    found = select(book, territories=[asked], roles=["controller"], on=TODAY)
+    assert rule in found
+    elsewhere = select(book, territories=["JP"], roles=["controller"], on=TODAY)
+    assert rule not in elsewhere

@@ -291,3 +291,14 @@ def test_it_is_the_same_on_both_engines(office: Any, any_database: Database) -> 
     with any_database.transaction() as connection:
         connection.exec_driver_sql("delete from opt_out")
     assert refused(book) == "OPT-OUTS-UNREADABLE"
+
+
+def test_a_hidden_log_entry_does_not_hide_an_opt_out(
+    book: OptOutBook, office: Any, tamper: Callable[..., None]
+) -> None:
+    """The column beside an entry is not part of it: whatever it says, the entry counts."""
+    book.add(b"v" * 512, model_sha256=MODEL, pid=ANNA)
+    tamper(office.database, "delete from opt_out")
+    tamper(office.database, "update log_entry set about = 'nothing'")
+    with pytest.raises(OptOutsUnreadable):
+        book.entries()

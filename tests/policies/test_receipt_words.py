@@ -137,8 +137,8 @@ def test_what_is_kept_and_how_to_withdraw(office: Any) -> None:
 @pytest.mark.parametrize(
     ("age", "adult", "present"),
     [
-        ("document", "a document was checked", "you answered a challenge on video"),
-        ("self_declared", "your own word", "you answered a challenge on video"),
+        ("document", "a document was checked", "somebody was there with you"),
+        ("self_declared", "your own word", "somebody was there with you"),
         ("rendered", "no check: this person is rendered", "no check: this person is rendered"),
     ],
 )

@@ -15,7 +15,6 @@ from policies.consent import make_event, read_event, sign_opt_in
 from policies.errors import Malformed
 from policies.keys import SigningKey
 from policies.record import (
-    DEFAULT_VALIDITY_SECONDS,
     MAX_VALIDITY_SECONDS,
     ConsentRecord,
     Withdrawal,
@@ -41,10 +40,12 @@ def fields(office: Any) -> dict[str, Any]:
         assets={"mode": "listed", "sha256": ["7" * 64], "project": "a film"},
         addenda=[RELEASE, SEPARATE, ORIGIN],
         withdrawal={"url": "https://ctl.invalid/withdraw"},
+        binding={"liveness": VIDEO},
     )
     return parse(encode(record))
 
 
+VIDEO = {"method": "video_challenge", "nonce_sha256": "8" * 64, "score_milli": 900}
 RELEASE = {
     "form": "US-IL-RELEASE", "written_release_sha256": "5" * 64, "purpose_and_term": "a film",
     "signed_at": NOW,
@@ -353,7 +354,3 @@ def test_a_left_out_default_is_not_a_second_spelling() -> None:
 def test_bytes_that_are_no_document(data: bytes, match: str) -> None:
     with pytest.raises(Malformed, match=match):
         read_record(data)
-
-
-def test_a_year_is_the_default_and_below_the_cap() -> None:
-    assert DEFAULT_VALIDITY_SECONDS == 365 * DAY < MAX_VALIDITY_SECONDS

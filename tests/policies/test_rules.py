@@ -109,7 +109,7 @@ def test_a_truthy_value_is_not_a_yes(good_facts: FACTS) -> None:
 DECIDING = (
     "gate.cedar gate.cedarschema cedar.py rule.py rules.py rules_request.py rules_consent.py "
     "rules_face.py decide.py house.py gather.py facts.py terms.py territories.py law.py lawrule.py "
-    "request.py issue.py record.py consent.py consents.py"
+    "request.py issue.py record.py consent.py consents.py challenge.py keys.py canonical.py"
 ).split()
 
 
@@ -123,7 +123,7 @@ def test_the_policy_digest_is_of_every_file_that_decides() -> None:
 
 # What stores, signs, logs and refuses; nothing of it says who may be shown.
 UNDECIDING = (
-    "audit canonical checkpoint database digest entries errors files guards keyprovider keys "
+    "audit checkpoint database digest entries errors files guards keyprovider "
     "merkle privatefile retention revisions subjectkeys tables"
 ).split()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from policies.errors import Malformed
-from policies.territories import ALIASES, EU, GROUPS, covers, reached_by
+from policies.territories import ALIASES, EU, GROUPS, covers, reached_by, whole_countries
 
 
 def test_the_unions_have_their_members() -> None:
@@ -24,9 +24,9 @@ def test_the_unions_have_their_members() -> None:
         ("UK", {"*", "GB"}),
         ("UK-ENG", {"*", "GB-ENG", "GB"}),
         ("EL", {"*", "GR", "EU", "EEA"}),
-        ("PR", {"*", "US"}),
-        ("RE", {"*", "FR", "EU", "EEA"}),
-        ("AX", {"*", "FI", "EU", "EEA"}),
+        ("PR", {"*", "US", "US-PR"}),
+        ("RE", {"*", "FR", "FR-RE", "EU", "EEA"}),
+        ("AX", {"*", "FI", "FI-AX", "EU", "EEA"}),
         ("EU", {"*", "EU", "EEA"} | EU),
         ("EEA", {"*", "EU", "EEA", "IS", "LI", "NO"} | EU),
     ],
@@ -130,3 +130,22 @@ def test_a_consent_never_covers_a_place_whose_rules_it_cannot_know() -> None:
 def test_aliases_point_at_codes_that_are_none_themselves() -> None:
     assert not set(ALIASES) & set(ALIASES.values())
     assert not set(ALIASES) & set(GROUPS["EEA"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "wholes"),
+    [
+        (["US-IL"], set()),
+        (["US"], {"US"}),
+        (["UK"], {"GB"}),
+        (["EL", "DE-BY"], {"GR"}),
+        (["PR"], set()),
+    ],
+)
+def test_which_places_are_asked_for_as_a_whole(asked: list[str], wholes: set[str]) -> None:
+    assert whole_countries(asked) == wholes
+
+
+def test_a_union_asks_for_each_member_as_a_whole() -> None:
+    assert whole_countries(["EU"]) == EU
+    assert whole_countries(["EEA", "US"]) == GROUPS["EEA"] | {"US"}

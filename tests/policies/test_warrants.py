@@ -22,13 +22,14 @@ from policies.decide import Refused, decide
 from policies.digest import sha256_hex
 from policies.entries import MAX_ENTRY_BYTES
 from policies.errors import Error, Malformed, StoreUnavailable
+from policies.issue import _fit
 from policies.keys import SigningKey
 from policies.law import LawBook
 from policies.request import MOST_PEOPLE
 from policies.rules import RULES
-from policies.tables import DECISION
+from policies.tables import DECISION, RELEASE, RELEASE_PERSON
 from policies.warrant import Warrant, WarrantInvalid, read_warrant
-from policies.warrants import ActiveWarrant, WarrantDesk, _fit, require_active
+from policies.warrants import ActiveWarrant, WarrantDesk, require_active
 
 NOW = 1_795_219_200
 MODEL_SHA256 = "0" * 64
@@ -491,7 +492,7 @@ def test_a_consent_that_expires_during_the_job(office: Any) -> None:
         "update consent set document = x'7b7d'",
         "update consent_event set document = x'7b7d'",
         "delete from consent_event where seq = 1",
-        "delete from log_entry",
+        "delete from log_entry where i not in (select max(i) - 1 from log_entry)",
     ],
 )
 def test_a_consent_that_is_edited_during_the_job(office: Any, tamper: Tamper, sql: str) -> None:
@@ -1020,3 +1021,77 @@ def test_a_withdrawal_races_the_release(office: Any, tmp_path: Path) -> None:
     order = [e["kind"] for e in shared.log.entries() if e.get("event") == "withdrawn" or
              e["kind"] == "release"]  # fmt: skip
     assert order in (["consent_event"], ["release", "consent_event"])
+
+
+def edit_entry(old: str, new: str) -> str:
+    """SQL that changes words of the entry at an index."""
+    changed = f"cast(replace(cast(data as text), '{old}', '{new}') as blob)"
+    return f"update log_entry set data = {changed} where i = ?"  # noqa: S608 - an edit is the point
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from log_entry where i = ?",
+        edit_entry('"allow":true', '"allow":false'),
+        edit_entry('"kind":"decision"', '"kind":"abort"'),
+        edit_entry('"decision":"', '"decision":"0'),
+    ],
+)
+def test_a_warrant_whose_decision_is_not_in_the_log_holds_nowhere(
+    office: Any, tamper: Tamper, sql: str
+) -> None:
+    active = office.desk.start(admit(office))
+    tamper(office.database, sql, active.document.decision_index)
+    invalid("WARRANT-UNLOGGED", active.require)
+    invalid("WARRANT-UNLOGGED", lambda: office.desk.finish(active, {}, record=keep))
+
+
+def release_row(office: Any, warrant: Any) -> Callable[[sa.Connection, Any], None]:
+    """What a release writes about the people it shows."""
+
+    def write(connection: sa.Connection, receipt: Any) -> None:
+        mark = warrant.warrant_id
+        row = {name: mark for name in ("request_id", "warrant_id", "manifest_id")}
+        row |= {name: "0" * 64 for name in ("manifest_sha256", "output_sha256", "fingerprint")}
+        row |= {"mark_id": mark, "mime": "image/png", "log_index": receipt.index, "released_at": 1}
+        connection.execute(sa.insert(RELEASE), row)
+        for person in warrant.people:
+            connection.execute(
+                sa.insert(RELEASE_PERSON), {"record_id": person.record_id, "mark_id": mark}
+            )
+
+    return write
+
+
+@pytest.mark.parametrize("sql", ["delete from reservation", "update warrant set state = 'aborted'"])
+def test_a_use_that_was_released_stays_taken_whatever_its_rows_say(office: Any, sql: str) -> None:
+    """Neither edit needs a trigger dropped."""
+    request = limited(office, 1)
+    measured = office.measured(request)
+    warrant = office.desk.admit(request, measured)
+    office.desk.finish(office.desk.start(warrant), {}, record=release_row(office, warrant))
+    with office.database.transaction() as connection:
+        connection.exec_driver_sql(sql)
+    office.clock.now += 601
+    with pytest.raises(Refused) as caught:
+        office.desk.admit(request, measured)
+    assert caught.value.decision.codes == ("LIMIT-EXHAUSTED",)
+
+
+def test_two_running_warrants_for_one_use_release_once(office: Any) -> None:
+    """The reservations were deleted behind the desk's back: the release itself counts."""
+    request = limited(office, 1)
+    measured = office.measured(request)
+    first = office.desk.admit(request, measured)
+    with office.database.transaction() as connection:
+        connection.exec_driver_sql("delete from reservation")
+    second = office.desk.admit(request, measured)
+    with office.database.transaction() as connection:
+        connection.exec_driver_sql("delete from reservation")
+    running = [office.desk.start(warrant) for warrant in (first, second)]
+    office.desk.finish(running[0], {}, record=release_row(office, first))
+    with pytest.raises(WarrantInvalid) as caught:
+        office.desk.finish(running[1], {}, record=release_row(office, second))
+    assert caught.value.code == "CONSENT-CHANGED"
+    assert office.desk.state(second.warrant_id) == "started"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from policies.keys import SigningKey
+from policies.tables import CONSENT, CONSENT_EVENT, DISPOSAL, TEMPLATE
 from provenance.standing import ConsentToday, consent_today, is_logged, worst_of
 
 
@@ -38,3 +40,54 @@ def test_consent_of_nobody_is_broken(studio: Any) -> None:
     entry = {"commitment": "0" * 64, "role": "source_identity"}
     today = consent_today(studio.office.book, entry)
     assert (today.consent, today.state) == ("broken", "fails")
+
+
+def dispose(studio: Any, record_id: str) -> dict[str, str]:
+    """Delete a record as the sweep does once its time is over; what a manifest says of it."""
+    commitment = studio.office.book.commit(record_id)
+    with studio.office.database.transaction() as connection:
+        row = {"record_id": record_id, "due_at": 1, "at": 2}
+        connection.execute(sa.insert(DISPOSAL), row)
+        for table in (CONSENT_EVENT, TEMPLATE, CONSENT):
+            connection.execute(sa.delete(table).where(table.c.record_id == record_id))
+    return {"commitment": commitment, "role": "target_body"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "signer", "consent"),
+    [("withdrawn", "subject", "withdrawn"), ("revoked", "controller", "ended")],
+)
+def test_a_record_that_is_no_longer_kept_still_says_how_it_ended(
+    studio: Any, kind: str, signer: str, consent: str
+) -> None:
+    office = studio.office
+    record_id = office.enrol()
+    office.book.append(record_id, kind, keys=office.keys(record_id, signer), reason="asked for")
+    today = consent_today(office.book, dispose(studio, record_id))
+    assert (today.consent, today.state) == (consent, "warns")
+    assert f"consent {kind} 2026-11-21" in today.words
+    assert "no longer kept" in today.words
+
+
+def test_a_record_that_vanished_without_an_end_is_broken(studio: Any) -> None:
+    entry = dispose(studio, studio.office.enrol())
+    assert consent_today(studio.office.book, entry)[:2] == ("broken", "fails")
+
+
+def test_a_record_that_was_edited_is_broken(studio: Any) -> None:
+    record_id = studio.office.enrol()
+    entry = {"commitment": studio.office.book.commit(record_id), "role": "target_body"}
+    with studio.office.database.transaction() as connection:
+        connection.execute(sa.text("drop trigger consent_update"))
+        connection.execute(sa.update(CONSENT).values(document=b"{}"))
+    assert consent_today(studio.office.book, entry)[:2] == ("broken", "fails")
+
+
+def test_a_clock_that_is_behind_judges_no_consent(studio: Any) -> None:
+    """Nothing is said to be forged: it cannot be verified now."""
+    record_id = studio.office.enrol()
+    entry = {"commitment": studio.office.book.commit(record_id), "role": "target_body"}
+    studio.office.clock.now -= 1
+    today = consent_today(studio.office.book, entry)
+    assert (today.consent, today.state) == ("broken", "unchecked")
+    assert "clock" in today.words

@@ -45,6 +45,7 @@ create table challenge (
     document {blob} not null,
     expires_at bigint not null,
     spent_at bigint,
+    record_id varchar(36),
     constraint pk_challenge primary key (nonce)
 );
 create table opt_out (

@@ -201,6 +201,7 @@ def _warrant(
 MALFORMED = {"error": "MALFORMED"}
 BROKEN = {"error": "CONSENT-BROKEN"}
 FORGED = {"error": "WARRANT-FORGED"}
+CLOCK = {"error": "CLOCK-ROLLBACK"}
 
 
 def _state(status: str, *denied: str) -> dict[str, Any]:
@@ -400,14 +401,14 @@ def _misuses() -> dict[str, Any]:
     }
     return forms | {
         "consent_future_age_check": _consent(
-            "The age was checked one second from now.", BROKEN,
+            "The age was checked one second from now.", CLOCK,
             record=_record(subject=RECORD["subject"] | {"age_assurance": later}), events=[],
         ),
         "consent_future_signature": _consent(
-            "Signed one second from now.", BROKEN, record=_record(at=NOW + 1), events=[]
+            "Signed one second from now.", CLOCK, record=_record(at=NOW + 1), events=[]
         ),
         "consent_future_opt_in": _consent(
-            "The opt-in is signed one second from now.", BROKEN,
+            "The opt-in is signed one second from now.", CLOCK,
             record=_record(opted_in=[_opt_in(at=NOW + 1)]), events=[],
         ),
     }  # fmt: skip
@@ -432,7 +433,19 @@ def _chains() -> dict[str, Any]:
             "The confirmation was cut out.", BROKEN, events=[given, withdrawn]
         ),
         "event_reordered": _consent("Two events swapped.", BROKEN, events=[confirmed, given]),
-        "event_future": _consent("One second from now.", BROKEN, events=late),
+        "event_future": _consent("One second from now.", CLOCK, events=late),
+        "event_before_the_record": _consent(
+            "Given five minutes before the record was signed.", BROKEN,
+            events=_events(GOOD, "given", "confirmed", at=NOW - 300),
+        ),
+        "event_signed_another_time": _consent(
+            "Dated now, signed in 1970.", BROKEN, events=[_backdated(GOOD)]
+        ),
+        "event_withdrawn_ahead": _consent(
+            "Withdrawn on a device whose clock is ahead: an end waits for no clock.",
+            _state("withdrawn", "CONSENT-STATUS"),
+            events=[given, confirmed, _step(confirmed, "withdrawn", "subject", at=NOW + DAY)],
+        ),
         "event_confirmed_late": _consent(
             "Confirmed eleven minutes after it was given.", BROKEN, events=slow, now=NOW + DAY - 1
         ),
@@ -466,7 +479,7 @@ def _chains() -> dict[str, Any]:
             events=[given, _edit(confirmed, lambda f: f.update(override=True))],
         ),
         "event_clock_moved_back": _consent(
-            "Nothing was edited; the reader's clock is a second behind the events.", BROKEN,
+            "Nothing was edited; the reader's clock is a second behind the events.", CLOCK,
             now=NOW - 1,
         ),
     }  # fmt: skip
@@ -520,6 +533,14 @@ def _steps() -> dict[str, Any]:
             events=[given, confirmed, over, _step(over, "withdrawn", "subject", at=NOW + DAY)],
         ),
     }  # fmt: skip
+
+
+def _backdated(record: ConsentRecord) -> ConsentEvent:
+    event = _step(record, "given")
+    event = event.model_copy(update={"signatures": ()})
+    for by, key in BOTH.items():
+        event = sign(event, by=by, key=key, at=5)
+    return read_event(encode(event))
 
 
 def _slow(given: ConsentEvent) -> ConsentEvent:
