@@ -35,7 +35,8 @@ from skimage.metrics import structural_similarity
 
 from policies.warrants import ActiveWarrant
 from provenance.errors import MarkError
-from provenance.media import Frame, decode
+from provenance.media import decode
+from provenance.pixels import Frame
 from provenance.watermark.payload import issue_payload
 from provenance.watermark.spread import MAX_FALSE_PRESENCE, TILE_PX, SpreadMark
 

@@ -65,7 +65,7 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
     with step("precheck consents"):
         desk.precheck(request, identity_model_sha256=identity)
     with step("decode pictures"):
-        source, target = decode(job.source), decode(job.target)
+        source, target = (decode(d, load=at.decoder) for d in (job.source, job.target))
     with step("measure faces, age, nudity, opt-outs"):
         measured = measure(
             request,
@@ -90,7 +90,7 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
                 gates=at.gates,
             )
         with step("mark, label, sign, read back, log"):
-            return release(draft, press=at.press)
+            return release(draft, press=at.press, territories=request.territories)
     except BaseException as error:
         # Also on Ctrl-C: the warrant ends here and its uses are given back.
         desk.abort(warrant, type(error).__name__)

@@ -15,6 +15,7 @@ import typer
 
 from pipelines import terminal
 from pipelines.audit_commands import audit_app
+from pipelines.certificate_commands import certificates_app
 from pipelines.consent_commands import consent_app
 from pipelines.database_commands import database_app
 from pipelines.house_commands import policy_app
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 for _name, _commands in (
     ("audit", audit_app),
+    ("certificates", certificates_app),
     ("consent", consent_app),
     ("database", database_app),
     ("keys", keys_app),

@@ -41,9 +41,11 @@ from provenance.errors import CertificateRefused
 from provenance.pki import load_authority, make_development_chain, save_chain
 from provenance.registry import Registry
 from provenance.release import Press
+from provenance.sandbox import DecodePool
 from provenance.signers import LocalSigner
 from provenance.store import FolderStore
 from provenance.timestamps import PatientStamper, RemoteAuthority, TimeStamper
+from provenance.trust import TRUST_FOLDER, TrustFolder
 from provenance.verify import Archive, Verifier
 from provenance.watermark import DEFAULT_WATERMARK, Watermark, open_watermark
 
@@ -144,11 +146,22 @@ class Records:
 
     @property
     def verifier(self) -> Verifier:
-        """A verifier with this deployment's trust, watermark key and archive."""
-        return Verifier(self.anchors, self.watermark, self.archive)
+        """A verifier with this deployment's trust, watermark key and archive.
+
+        Raises CertificateRefused for a trust list that changed on disk.
+        """
+        lists = TrustFolder(self.settings.home / TRUST_FOLDER).load()
+        return Verifier(self.anchors, self.watermark, self.archive, lists, load=self.decoder)
+
+    @cached_property
+    def decoder(self) -> DecodePool:
+        """Where foreign pictures are decoded: in processes of their own, started on first use."""
+        return DecodePool()
 
     def close(self) -> None:
-        """Close the databases."""
+        """Close the databases, and stop the decoders."""
+        if "decoder" in vars(self):
+            self.decoder.close()
         self.desk.database.close()
         close_subject_keys(self.consents.keys)
 

@@ -23,7 +23,8 @@ from policies.consent import FINAL, ConsentBroken
 from policies.consents import Consent
 from policies.errors import Malformed
 from provenance.media import DEFAULT_LIMITS, decode
-from provenance.video import ENROLMENT_LIMITS, read_frames
+from provenance.video import ENROLMENT_LIMITS
+from provenance.video_sandbox import read_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,14 @@ class Enrolment:
         ChallengeSpent and ChallengeExpired.
         """
         if not self.nonce:
-            frames = [decode(data).frame for data in self.media]
+            frames = [decode(data, load=at.decoder).frame for data in self.media]
             return enrol_pictures(frames, at.analyser)
         if len(self.media) != 1:
             raise Malformed(
                 f"{len(self.media)} files answer one challenge", mend="give exactly one video"
             )
         challenge = _challenges(at).spend(self.nonce)
-        return enrol_video(read_frames(self.media[0]), challenge, at.analyser)
+        return enrol_video(read_apart(self.media[0]), challenge, at.analyser)
 
 
 def read_enrolment(paths: Sequence[Path], nonce: str) -> Enrolment:

@@ -20,6 +20,7 @@ from pipelines.options import Files, Json
 from pipelines.settings import read_settings
 
 if TYPE_CHECKING:
+    from provenance.media import Loader
     from generator.faces import FaceAnalyser
     from policies.optout import OptOutBook
 
@@ -40,7 +41,8 @@ def optout_add(pictures: Files, json: Json = False) -> None:
     settings = read_settings()
     shown = [read_file(path) for path in pictures]
     with open_records(settings) as at:
-        entry_id = opt_out(shown, optouts=at.optouts, analyser=open_chosen_analyser(settings))
+        analyser = open_chosen_analyser(settings)
+        entry_id = opt_out(shown, optouts=at.optouts, analyser=analyser, load=at.decoder)
     if json:
         print_json({"entry_id": entry_id})
     else:
@@ -79,18 +81,20 @@ def optout_remove(
         OUT.print(f"{plain(entry_id)} is off the list; its face vector is erased.")
 
 
-def opt_out(pictures: Sequence[bytes], *, optouts: OptOutBook, analyser: FaceAnalyser) -> str:
+def opt_out(
+    pictures: Sequence[bytes], *, optouts: OptOutBook, analyser: FaceAnalyser, load: Loader
+) -> str:
     """Enrol the person of some picture files as an opt-out under a new pseudonym; return its id.
 
-    Raises MediaError, NoFace, ManyFaces and EnrolmentRefused for pictures that do not show one
-    person alone.
+    `load` decodes their pixels. Raises MediaError, NoFace, ManyFaces and EnrolmentRefused for
+    pictures that do not show one person alone.
     """
     from generator.faces import only_face
     from generator.matching import template_of
     from generator.templates import pack_template
     from provenance.media import decode
 
-    faces = [only_face(analyser.analyse(decode(data).frame)) for data in pictures]
+    faces = [only_face(analyser.analyse(decode(data, load=load).frame)) for data in pictures]
     template = template_of(faces, thresholds=analyser.thresholds)
     return optouts.add(
         pack_template(template),

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.deployment import open_records
 from pipelines.settings import Settings
 from provenance.chains import TrustAnchors, load_anchors
+from provenance.sandbox import DecodePool
 from provenance.second_engine import open_second_engine
 from provenance.trust import NO_LISTS, TRUST_FOLDER, TrustFolder
 from provenance.verify import Verifier
@@ -27,7 +28,8 @@ def open_verifier(
     lists = NO_LISTS if given else TrustFolder(settings.home / TRUST_FOLDER).load()
     second = open_second_engine() if second_engine else None
     if not (settings.home / "keys").is_dir():
-        yield Verifier(given or TrustAnchors(()), lists=lists, second=second)
+        with DecodePool() as pool:
+            yield Verifier(given or TrustAnchors(()), lists=lists, second=second, load=pool)
         return
     with open_records(settings) as at:
-        yield Verifier(given or at.anchors, at.watermark, at.archive, lists, second)
+        yield Verifier(given or at.anchors, at.watermark, at.archive, lists, second, at.decoder)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.errors import ShapeError
-from provenance.media import Box, Frame, Picture, require_frame, require_picture
+from provenance.media import Box, Picture, require_frame, require_picture
+from provenance.pixels import Frame
 
 
 @dataclass(frozen=True, slots=True)

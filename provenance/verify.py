@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from provenance import pixels
 from provenance.c2pa import ManifestReading, read_manifest
 from provenance.chains import TrustAnchors
 from provenance.clash import ManifestSays, MarkSays, compare_labels, compare_mark
@@ -26,7 +27,7 @@ from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, 
 from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
 from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
 from provenance.manifest import MARK_ALG_PREFIX
-from provenance.media import Picture, decode
+from provenance.media import Loader, Picture, decode
 from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
 from provenance.recovery import recover, state_copy
 from provenance.registry import ReleaseRow
@@ -74,7 +75,8 @@ class Verifier:
 
     `anchors` and `lists` alone make a manifest trusted; without `watermark` no mark is looked for,
     without `archive` neither recovery, log nor consent are checked, and the report says so. With
-    `second` another engine reads the manifest too, and differences are shown.
+    `second` another engine reads the manifest too, and differences are shown. `load` decodes
+    pixels; a `DecodePool` does it in a process of its own, which foreign files need.
     """
 
     anchors: TrustAnchors
@@ -82,6 +84,7 @@ class Verifier:
     archive: Archive | None = None
     lists: TrustLists = NO_LISTS
     second: SecondEngine | None = None
+    load: Loader = pixels.load
 
     def verify(self, data: bytes) -> Report:
         """Return what holds about a file.
@@ -98,7 +101,7 @@ class Verifier:
 
         Raises MediaError when it is no picture we read, StoreUnavailable for unreadable records.
         """
-        picture = decode(data)
+        picture = decode(data, load=self.load)
         reading = self.read(picture)
         mark = self.watermark.detect(picture.frame) if self.watermark else None
         case = _Case(picture, reading, mark, self)

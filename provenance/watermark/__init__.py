@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from provenance.errors import UnknownWatermark
-from provenance.media import Frame
+from provenance.pixels import Frame
 from provenance.watermark.payload import Detection, Payload, issue_payload
 from provenance.watermark.spread import SpreadMark
 

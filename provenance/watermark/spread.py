@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from provenance.errors import AlreadyMarked, MarkKeyRefused, NotMarkable
-from provenance.media import Frame, require_frame
+from provenance.media import require_frame
+from provenance.pixels import Frame
 from provenance.watermark.coding import RATE, decode_list, encode_bits
 from provenance.watermark.payload import (
     PAYLOAD_BITS,
