@@ -268,7 +268,7 @@ def _read_code(name: str, body: Mapping[str, Any], *kinds: str) -> str:
 
     It states one condition, with one of `kinds` ("when", "unless").
     """
-    code = body["annotations"].get("id")
+    code = body.get("annotations", {}).get("id")
     if not code:
         raise GateInvalid(f"the statement {name} has no @id")
     if [condition["kind"] for condition in body["conditions"]] not in [[kind] for kind in kinds]:

@@ -38,7 +38,7 @@ SCOPE = Scope(
 )
 
 # Not "rendered": that counts for the very files of docs/demo, and these tests change pictures.
-SHOWN = Assurance(adult=True, age="document", evidence="check 1")
+SHOWN = Assurance(adult=True, age="document", evidence="check 1", in_person=True)
 
 
 @dataclass

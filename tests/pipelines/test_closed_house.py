@@ -73,6 +73,7 @@ def test_withdrawing_verifying_and_erasing_go_on(cli: Cli, closed: Any, tmp_path
     [
         ("purposes.toml", "[[purpose"),
         ("own.cedar", '@id("HOUSE-ALL") permit (principal, action, resource);'),
+        ("own.cedar", "permit (principal, action, resource);"),
         ("rendered.txt", "every picture\n"),
     ],
 )

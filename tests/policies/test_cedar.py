@@ -345,3 +345,11 @@ def test_one_module_imports_the_engine() -> None:
                 if any(name.split(".")[0] == "cedarpy" for name in names):
                     importers.add(f"{package}/{path.name}")
     assert importers == {"policies/cedar.py"}
+
+
+@pytest.mark.parametrize("statement", ["permit", "forbid"])
+def test_a_statement_without_any_annotation_is_refused(statement: str) -> None:
+    text = f"{statement} (principal, action, resource);"
+    for build in (lambda: Gate(text, SCHEMA), lambda: Gate(POLICY, SCHEMA, house=text)):
+        with pytest.raises(GateInvalid, match="has no @id"):
+            build()
