@@ -20,9 +20,9 @@ from pipelines.options import Files, Json
 from pipelines.settings import read_settings
 
 if TYPE_CHECKING:
-    from provenance.media import Loader
     from generator.faces import FaceAnalyser
     from policies.optout import OptOutBook
+    from provenance.media import Loader
 
 optout_app = typer.Typer(
     help="Keep the list of people who must never be swapped.", no_args_is_help=True

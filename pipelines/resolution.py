@@ -53,7 +53,7 @@ class TooLong(Malformed):
 class NotAnAsset(Malformed):
     """The content type is none that anything can be looked up for."""
 
-    code = "MEDIA-UNSUPPORTED"
+    code = "ASSET-UNSUPPORTED"
 
 
 class Busy(Error):
@@ -231,6 +231,8 @@ class Service:
 
 class _QueryTooLong(TooLong):
     """A query in the address is longer than is read: 414 and not 413."""
+
+    code = "QUERY-TOO-LONG"
 
 
 class _NotFound(Malformed):

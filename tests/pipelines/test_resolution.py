@@ -132,7 +132,7 @@ def test_malformed_queries_are_refused(client: TestClient, asked: dict[str, str]
 def test_a_query_that_is_too_long_is_sent_to_post(client: TestClient) -> None:
     asked = {"alg": MARK, "value": "A" * 4000}
     assert (
-        "POST" in refused(client.get("/matches/byBinding", params=asked), 414, "TOO-LONG")["mend"]
+        "POST" in refused(client.get("/matches/byBinding", params=asked), 414, "QUERY-TOO-LONG")["mend"]
     )
 
 
@@ -148,7 +148,7 @@ def test_malformed_bodies_are_refused(client: TestClient, body: bytes) -> None:
 
 def test_other_types_and_long_bodies_are_refused(client: TestClient) -> None:
     answer = client.post("/matches/byBinding", content=b"{}", headers={"content-type": "text/json"})
-    refused(answer, 415, "MEDIA-UNSUPPORTED")
+    refused(answer, 415, "ASSET-UNSUPPORTED")
     long = {"alg": MARK, "value": "A" * MAX_JSON_BYTES}
     refused(client.post("/matches/byBinding", json=long), 413, "TOO-LONG")
 
@@ -179,7 +179,7 @@ def test_somebody_elses_picture_matches_nothing(client: TestClient, demo_picture
 
 @pytest.mark.parametrize("kind", ["video/mp4", "application/pdf", "text/plain", ""])
 def test_other_content_is_refused(client: TestClient, copy: bytes, kind: str) -> None:
-    refused(send(client, copy, kind), 415, "MEDIA-UNSUPPORTED")
+    refused(send(client, copy, kind), 415, "ASSET-UNSUPPORTED")
 
 
 def test_bytes_that_are_no_picture_are_refused(client: TestClient, copy: bytes) -> None:
