@@ -299,7 +299,9 @@ def test_store_size_is_a_rule() -> None:
 
 
 def test_every_finding_code_has_a_test() -> None:
-    assert {code for _, code in BROKEN} | {"STORE-TOO-LARGE"} == set(get_args(FindingCode))
+    # What needs the whole file or its store is looked at in lint.py, and tested there.
+    of_lint = {"STORE-TOO-LARGE", "NO-TIME-STAMP", "NO-INGREDIENT-DELTAS"}
+    assert {code for _, code in BROKEN} | of_lint == set(get_args(FindingCode))
 
 
 def test_rules_for_our_output_do_not_bind_others() -> None:

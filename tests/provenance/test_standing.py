@@ -66,7 +66,7 @@ def test_a_record_that_is_no_longer_kept_still_says_how_it_ended(
     today = consent_today(office.book, dispose(studio, record_id))
     assert (today.consent, today.state) == (consent, "warns")
     assert f"consent {kind} 2026-11-21" in today.words
-    assert "no longer kept" in today.words
+    assert "no longer kept" in today.note
 
 
 def test_a_record_that_vanished_without_an_end_is_broken(studio: Any) -> None:

@@ -157,14 +157,15 @@ def test_stripped_release_is_recovered(
         assert found[subject] == {"holds"}
 
 
-def test_half_size_is_unmarked_never_called_tampered(
+def test_half_size_is_recovered_by_its_looks_and_never_called_tampered(
     walls: Any, released: dict[str, Released]
 ) -> None:
     """A lasting change of scale is beyond this watermark, which must then say nothing."""
     frame = decode(released["image/png"].data).frame
     half = jpeg(cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 90)
-    found = refused(walls.verifier, half, Unmarked)
-    assert found["watermark"] == {"absent"}
+    report = walls.verifier.verify(half)
+    assert report.verdict == "recovered"
+    assert {line.state for line in report.evidence if line.subject == "watermark"} == {"absent"}
 
 
 def test_remote_manifest_is_not_fetched_but_the_mark_is_read(
@@ -202,12 +203,13 @@ def test_mark_without_archive_leads_nowhere(walls: Any, released: dict[str, Rele
     assert refused(verifier, stripped, Unreadable)["watermark"] == {"holds"}
 
 
-def test_stripped_file_without_watermark_key_is_unmarked(
+def test_stripped_file_without_watermark_key_is_recovered_by_its_looks(
     walls: Any, released: dict[str, Released]
 ) -> None:
     stripped = jpeg(decode(released["image/webp"].data).frame, 90)
-    verifier = Verifier(walls.press.anchors, None, walls.archive)
-    assert refused(verifier, stripped, Unmarked)["watermark"] == {"unchecked"}
+    report = Verifier(walls.press.anchors, None, walls.archive).verify(stripped)
+    assert report.verdict == "recovered"
+    assert {line.state for line in report.evidence if line.subject == "watermark"} == {"unchecked"}
 
 
 def test_damaged_mark_is_unreadable_not_absent(walls: Any, released: dict[str, Released]) -> None:
