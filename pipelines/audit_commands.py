@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from policies.proofs import ConsistencyProof
 
 audit_app = typer.Typer(
-    help="Check the audit log, prove entries, keep and witness checkpoints.", no_args_is_help=True
+    help="Check the audit log, prove entries, witness checkpoints.", no_args_is_help=True
 )
 
 audit_app.command("bundle")(audit_bundle)

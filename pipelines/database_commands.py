@@ -11,7 +11,7 @@ from pipelines.console import OUT, pair_table, print_json
 from pipelines.options import Json
 from pipelines.settings import Settings, read_settings
 
-database_app = typer.Typer(help="Show or upgrade the database's schema.", no_args_is_help=True)
+database_app = typer.Typer(help="Show or upgrade the schema of the database.", no_args_is_help=True)
 
 
 @database_app.command("current")

@@ -36,6 +36,7 @@ from policies.keyprovider import KeyUnavailable
 from provenance.errors import MediaError
 from provenance.media import DEFAULT_LIMITS
 from provenance.video import VideoLimits, VideoTooShort, read_frames
+from provenance.video_sandbox import read_apart
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 CLIP = Path(__file__).parents[1] / "vectors" / "enrolment" / "rendered.mp4"
@@ -88,8 +89,8 @@ def test_a_video_that_answers_its_challenge_shows_presence(
     at: Deployment, asked: None, performed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Half as long as people are asked for: a tenth of a second of analysis for every picture.
-    short = functools.partial(read_frames, limits=VideoLimits(min_seconds=5))
-    monkeypatch.setattr(pipelines.enrol, "read_frames", short)
+    short = functools.partial(read_apart, limits=VideoLimits(min_seconds=5))
+    monkeypatch.setattr(pipelines.enrol, "read_apart", short)
     challenge = issue_challenge(at)
     assert challenge.steps == STEPS
     enrolment = Enrolment((encoded(performed),), challenge.nonce)
