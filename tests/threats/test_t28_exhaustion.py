@@ -57,6 +57,7 @@ def run(office: Any, request: Any) -> tuple[Any, tuple[Counted, ...]]:
     deployment: Any = SimpleNamespace(
         desk=office.desk,
         consents=office.book,
+        decoder=lambda _coded: None,
         analyser=parts[0],
         gates=parts[1],
         swapper=parts[2],
