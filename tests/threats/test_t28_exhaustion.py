@@ -38,7 +38,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Whatever is decoded."""
     seen: list[bytes] = []
 
-    def decode(data: bytes) -> None:
+    def decode(data: bytes, **_options: Any) -> None:
         seen.append(data)
         raise Malformed("something was decoded")
 
