@@ -648,6 +648,10 @@ PIXELS: dict[str, str] = {
     "generator.nudity.views_of": "crops that a net looks at; they leave no gate",
     "generator.nudity.average": "a picture made smaller, for a net to look at",
     "provenance.video.read_frames": "what was filmed, for an enrolment",
+    "provenance.video_sandbox.read_apart": "the same, decoded in another process",
+    "provenance.media.views": "what was received, on black and on white",
+    "provenance.fingerprints.turn_back": "what was received, turned or mirrored",
+    "provenance.visible_label.VisibleLabel.draw": "draws a label; what it draws on was there before",
     "provenance.visible_label.draw_visible_label": "draws the label onto a frame it is given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
 }
