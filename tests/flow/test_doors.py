@@ -651,7 +651,7 @@ PIXELS: dict[str, str] = {
     "provenance.video_sandbox.read_apart": "the same, decoded in another process",
     "provenance.media.views": "what was received, on black and on white",
     "provenance.fingerprints.turn_back": "what was received, turned or mirrored",
-    "provenance.visible_label.VisibleLabel.draw": "draws a label; what it draws on was there before",
+    "provenance.visible_label.VisibleLabel.draw": "draws a label onto what was there",
     "provenance.visible_label.draw_visible_label": "draws the label onto a frame it is given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
 }
