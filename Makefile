@@ -29,7 +29,7 @@ demo: $(STAMP)  ## one consented face swap, released, verified, tampered with, w
 
 test: $(STAMP)  ## run the tests, with branch coverage of policies and provenance
 	@echo "==> tests (pictures of ../shared are used where present)"
-	@$(BIN)/pytest --cov --cov-report=term
+	@$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term
 
 check: $(STAMP)  ## format, lint, types and import contracts
 	@echo "==> ruff format"; $(BIN)/ruff format --check --quiet .
