@@ -90,7 +90,7 @@ def _make(job: Job, at: Deployment, observe: Observer) -> Released:
                 gates=at.gates,
             )
         with step("mark, label, sign, read back, log"):
-            return release(draft, press=at.press, territories=request.territories)
+            return release(draft, press=at.press)
     except BaseException as error:
         # Also on Ctrl-C: the warrant ends here and its uses are given back.
         desk.abort(warrant, type(error).__name__)

@@ -17,13 +17,17 @@ from policies.errors import BadSignature, Error, Malformed
 from policies.facts import PixelBox
 from policies.keys import PublicKey
 from policies.terms import (
+    Audience,
     Digest,
     Document,
     KeyId,
+    Medium,
     ModelName,
     PersonRole,
+    Purpose,
     RequestId,
     Signature,
+    Territory,
     UnixTime,
     Uuid,
 )
@@ -68,6 +72,11 @@ class Warrant(Document):
     log_size: Annotated[int, Field(ge=1)]
     source_sha256: Digest
     target_sha256: Digest
+    purpose: Purpose
+    medium: Medium
+    audience: Audience
+    territories: Annotated[tuple[Territory, ...], Field(min_length=1, strict=False)]
+    """Where it may be shown: the labels follow the rules of these places."""
     people: Annotated[tuple[WarrantPerson, ...], Field(min_length=2, strict=False)]
     blurred: Annotated[tuple[PixelBox, ...], Field(strict=False)]
     """Faces of the target that nobody named; the output shows none of them."""

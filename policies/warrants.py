@@ -36,6 +36,7 @@ from policies.issue import (
 from policies.keys import SigningKey
 from policies.request import Request
 from policies.tables import WARRANT
+from policies.terms import Medium
 from policies.warrant import (
     State,
     Warrant,
@@ -74,9 +75,13 @@ class ActiveWarrant:
         return self._desk.consents
 
     def require(
-        self, *, source_sha256: str | None = None, target_sha256: str | None = None
+        self,
+        *,
+        source_sha256: str | None = None,
+        target_sha256: str | None = None,
+        medium: Medium | None = None,
     ) -> None:
-        """Return if the warrant holds now, for these inputs where given; else raise WarrantInvalid.
+        """Return if the warrant holds now, for what is given of it; else raise WarrantInvalid.
 
         Checks signature, window, policy, state `started`, every consent's newest step, and digests.
         """
@@ -89,6 +94,11 @@ class ActiveWarrant:
                 raise WarrantInvalid(
                     f"the warrant names another {name} picture", code="WARRANT-OTHER-INPUT"
                 )
+        if medium not in (None, self.document.medium):
+            raise WarrantInvalid(
+                f"the warrant is for one {self.document.medium}, not for this {medium}",
+                code="WARRANT-OTHER-MEDIUM",
+            )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise WarrantInvalid("an active warrant cannot be changed", code="WARRANT-REQUIRED")

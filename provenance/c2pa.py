@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import uuid
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 
 import c2pa  # type: ignore[import-untyped]  # absolute import: the library, not this module
 
@@ -27,8 +30,8 @@ from policies.errors import Error
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.assertions import Json
+from provenance.asset import AssetMime, Content, Input, Inputs, opened, sniff_asset
 from provenance.chains import TrustAnchors
-from provenance.containers import Mime, sniff_mime
 from provenance.errors import MediaError, SigningFailed
 from provenance.manifest import (
     CREATED_LABELS,
@@ -37,7 +40,6 @@ from provenance.manifest import (
     SwapClaim,
     build_manifest,
 )
-from provenance.media import Picture
 from provenance.reading import ManifestReading, Verdict, judge
 from provenance.signers import Signer
 from provenance.timestamps import Relay, TimeStamper, TsaUnavailable, serve_stamps
@@ -76,7 +78,10 @@ class IngredientRefused(SigningFailed):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signed file, its manifest store on its own (for recovery), and the manifest's URN."""
+    """A signed file, its manifest store on its own (for recovery), and the manifest's URN.
+
+    `data` is empty where the file was written to disk.
+    """
 
     data: bytes = field(repr=False)
     store: bytes = field(repr=False)
@@ -85,18 +90,19 @@ class Signed:
 
 
 def sign_manifest(
-    data: bytes,
+    content: Content,
     claim: SwapClaim,
     *,
-    target: Picture,
-    source: Picture,
+    inputs: Inputs,
     signer: Signer,
     warrant: ActiveWarrant,
     stamper: TimeStamper | None,
+    out: Path | None = None,
 ) -> Signed:
-    """Return `data` (a file of type `claim.mime`, marks already in it) with a signed manifest.
+    """Return `content` (a file of type `claim.mime`, marks already in it) with a signed manifest.
 
-    `target` becomes the parent and `source` a component; their own manifests are kept inside.
+    With `out` it is written there instead, for videos, and nothing stays there after an error.
+    The target becomes the parent and the source a component; their own manifests are kept inside.
     `stamper` gives the time stamp; None signs without, and the signature ends with its certificate.
     Raises WarrantInvalid unless the warrant is active, names both inputs and is the one `claim`
     cites; CertificateRefused for an unfit chain and IngredientRefused for an input whose own
@@ -104,36 +110,38 @@ def sign_manifest(
     that holds; else SigningFailed.
     """
     active = require_active(warrant)
-    active.require(source_sha256=source.sha256, target_sha256=target.sha256)
+    active.require(source_sha256=inputs.source.sha256, target_sha256=inputs.target.sha256)
     _require_cited(claim, active.document)
     signer.check()
-    inputs = {"target": target, "source": source}
-    for label, picture in inputs.items():
-        _require_sound(label, picture)
+    for label, given in inputs._asdict().items():
+        _require_sound(label, given)
     callback = _Callback(signer, active)
-    with _serve(stamper) as relay:
+    with _serve(stamper) as relay, opened(content) as file, _writing(out) as written:
         try:
-            signed, store = _sign(data, claim, inputs, callback, relay.url if relay else None)
+            url = relay.url if relay else None
+            store = _sign(file, written, claim, inputs, callback, url)
         except c2pa.C2paError as error:
             cause = callback.error or _stamp_error(relay, callback) or error
             if isinstance(cause, Error):
                 raise cause from None
             raise SigningFailed("no valid signature came back from the signer") from cause
-    return _read_back(signed, store, claim.mime, stamped=stamper is not None)
+        data = written.getvalue() if isinstance(written, io.BytesIO) else b""
+        written.flush()
+        return _read_back(out or data, data, store, claim.mime, stamped=stamper is not None)
 
 
 def read_manifest(
-    data: bytes, mime: Mime, *, anchors: TrustAnchors, store: bytes | None = None
+    content: Content, mime: AssetMime, *, anchors: TrustAnchors, store: bytes | None = None
 ) -> ManifestReading:
     """Read and judge the manifest of a file, or `store` (one kept elsewhere) against the file.
 
     Nothing is fetched and nothing raised for a bad file: the verdict says what it is worth.
     `anchors` alone decide about trust; without any, nothing is trusted.
     """
-    if unfit := _why_unfit(data, mime, store):
+    if unfit := _why_unfit(content, mime, store):
         return ManifestReading("unreadable", detail=unfit)
     try:
-        found = _report(data, mime, anchors, store)
+        found = _report(content, mime, anchors, store)
         return ManifestReading("no_manifest") if found is None else judge(*found)
     except c2pa.C2paError as error:
         if str(error).startswith("Remote"):
@@ -189,8 +197,8 @@ def _require_cited(claim: SwapClaim, document: Warrant) -> None:
         raise WarrantInvalid("the claim cites another warrant", code="WARRANT-OTHER-CLAIM")
 
 
-def _require_sound(label: str, picture: Picture) -> None:
-    reading = read_manifest(picture.data, picture.mime, anchors=TrustAnchors(()))
+def _require_sound(label: str, given: Input) -> None:
+    reading = read_manifest(given.content, given.mime, anchors=TrustAnchors(()))
     if reading.verdict not in _SOUND:
         codes = {*reading.failures, *(c for i in reading.ingredient_failures for c in i.codes)}
         why = ", ".join(sorted(codes)) or reading.detail
@@ -200,38 +208,56 @@ def _require_sound(label: str, picture: Picture) -> None:
         )
 
 
+@contextmanager
+def _writing(out: Path | None) -> Iterator[BinaryIO]:
+    """Give a file to write to and read again; one on disk is gone when signing fails."""
+    if out is None:
+        yield io.BytesIO()
+        return
+    try:
+        with open(out, "x+b", opener=_open_private) as file:
+            yield file
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _sign(
-    data: bytes,
+    file: BinaryIO,
+    out: BinaryIO,
     claim: SwapClaim,
-    inputs: Mapping[str, Picture],
+    inputs: Inputs,
     callback: _Callback,
     stamp_url: str | None,
-) -> tuple[bytes, bytes]:
-    out = io.BytesIO()
+) -> bytes:
     alg, chain_pem = _ALGORITHMS[callback.signer.alg], callback.signer.chain_pem
     with (
         c2pa.Context.from_dict(_sign_settings()) as context,
         c2pa.Signer.from_callback(callback, alg, chain_pem, stamp_url) as signer,
         c2pa.Builder(build_manifest(claim), context=context) as builder,
     ):
-        for label, picture in inputs.items():
+        for label, given in inputs._asdict().items():
             described = {
                 "title": label,
                 "label": label,
                 "relationship": _RELATIONSHIPS[label],
                 "instance_id": _instance_id(claim, label),
             }
-            builder.add_ingredient(described, picture.mime, io.BytesIO(picture.data))
-        store = builder.sign(signer, claim.mime, io.BytesIO(data), out)
-    return out.getvalue(), bytes(store)
+            with opened(given.content) as bytes_of:
+                builder.add_ingredient(described, given.mime, bytes_of)
+        return bytes(builder.sign(signer, claim.mime, file, out))
 
 
-def _why_unfit(data: bytes, mime: Mime, store: bytes | None) -> str:
+def _why_unfit(content: Content, mime: AssetMime, store: bytes | None) -> str:
     """Say why the library should not even see this; it guesses formats from bytes by itself."""
     if store is not None and not 0 < len(store) <= MAX_FOREIGN_STORE_BYTES:
         return "the manifest store is empty or too large"
     try:
-        return "" if sniff_mime(data) == mime else f"the file is not {mime}"
+        return "" if sniff_asset(content) == mime else f"the file is not {mime}"
     except MediaError as error:
         return error.message
 
@@ -244,7 +270,9 @@ def _instance_id(claim: SwapClaim, label: str) -> str:
     return f"xmp:iid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{claim.warrant_hash}/{label}')}"
 
 
-def _read_back(signed: bytes, store: bytes, mime: Mime, *, stamped: bool) -> Signed:
+def _read_back(
+    signed: Content, data: bytes, store: bytes, mime: AssetMime, *, stamped: bool
+) -> Signed:
     if mime == "image/jpeg" and len(store) > MAX_STORE_BYTES:
         raise SigningFailed(
             f"the manifest store has {len(store)} bytes, a JPEG carries {MAX_STORE_BYTES}",
@@ -257,7 +285,7 @@ def _read_back(signed: bytes, store: bytes, mime: Mime, *, stamped: bool) -> Sig
     # No authority is believed here, so a good stamp reads as one of an unknown authority.
     if reading.time_stamp != ("untrusted" if stamped else "missing"):
         raise SigningFailed(f"the time stamp reads back as {reading.time_stamp}")
-    return Signed(signed, store, reading.manifest_id, stamped)
+    return Signed(data, store, reading.manifest_id, stamped)
 
 
 def _sign_settings() -> Json:
@@ -286,11 +314,11 @@ def _read_settings(anchors: TrustAnchors) -> Json:
 
 
 def _report(
-    data: bytes, mime: Mime, anchors: TrustAnchors, store: bytes | None
+    content: Content, mime: AssetMime, anchors: TrustAnchors, store: bytes | None
 ) -> tuple[Json, Json, str] | None:
     """Return the manifests, the validation results and the state; None without a manifest."""
-    with c2pa.Context.from_dict(_read_settings(anchors)) as context:
-        reader = c2pa.Reader.try_create(mime, io.BytesIO(data), store, context=context)
+    with c2pa.Context.from_dict(_read_settings(anchors)) as context, opened(content) as file:
+        reader = c2pa.Reader.try_create(mime, file, store, context=context)
         if reader is None:
             return None
         with reader:

@@ -48,7 +48,7 @@ _HEIC = (
 )
 _AVIF = ("AVIF", "save it as PNG or JPEG in an editor; renaming the file is not enough")
 # Brands of ISO/IEC 23008-12 (HEIF), annexes B and E, and of the AVIF specification, section 6.
-_BRANDS = {
+BRANDS_OF_PICTURES = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), _HEIC),
     **dict.fromkeys((b"mif1", b"mif2", b"msf1"), _HEIC),
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
@@ -89,7 +89,7 @@ def sniff_mime(data: bytes) -> Mime:
     name = next((name for magic, name in _NOT_READ if data.startswith(magic)), "unknown")
     mend = "convert the picture to JPEG, PNG or WebP; renaming the file is not enough"
     if data[4:8] == b"ftyp":
-        name, mend = _BRANDS.get(data[8:12], ("a video", mend))
+        name, mend = BRANDS_OF_PICTURES.get(data[8:12], ("a video", mend))
     raise Unsupported(f"not a JPEG, PNG or WebP file (content: {name})", mend=mend)
 
 

@@ -42,7 +42,7 @@ from provenance.assertions import (
     read_consent,
     read_warrant,
 )
-from provenance.containers import Mime
+from provenance.asset import AssetMime
 
 GENERATOR: Mapping[str, str] = {"name": "FaceWarrant", "version": "0.1.0", "specVersion": "2.2.0"}
 """The claim generator; `specVersion` is the newest one whose soft-binding type we write exactly."""
@@ -129,7 +129,7 @@ class SwapClaim:
     """
 
     title: str
-    mime: Mime
+    mime: AssetMime
     mark_id: bytes
     watermark: str
     warrant_hash: str

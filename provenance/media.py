@@ -112,6 +112,11 @@ class Picture:
         if door is not _DOOR:
             raise MediaError("a Picture cannot be built by hand", mend="use decode(data)")
 
+    @property
+    def content(self) -> bytes:
+        """The file as it was received: what `asset.Input` asks for."""
+        return self.data
+
     def __reduce__(self) -> tuple[object, ...]:
         # A pickled picture is decoded again: no stored pixels are ever trusted.
         return _decode_again, (self.data, self.alpha is not None)

@@ -7,7 +7,7 @@ carries every mark. Any failure aborts the warrant, gives its uses back and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +20,7 @@ from policies.request import Request
 from policies.warrant import Warrant, verify_issuer
 from policies.warrants import WarrantDesk, require_active
 from provenance.assertions import LogPosition
+from provenance.asset import Inputs
 from provenance.c2pa import Signed, read_manifest, sign_manifest
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
@@ -71,10 +72,11 @@ class Press:
     rng: Callable[[int], bytes]
 
 
-def release(draft: Draft, *, press: Press, territories: Collection[str] = ()) -> Released:
+def release(draft: Draft, *, press: Press) -> Released:
     """Turn a draft into the released picture, in the format of its target; nothing else can.
 
-    The visible label is as the rules of `territories`, and always the product's own, ask for it.
+    The visible label is as the rules of the warrant's territories, and always the product's own,
+    ask for it.
     Raises WarrantInvalid for anything but a draft under a warrant of the press's own desk. Raises
     NotReleased for every other failure, with the cause chained; the warrant is then aborted and
     nothing was kept. Raises ClockRollback or StoreUnavailable when not even the abort can be
@@ -88,7 +90,7 @@ def release(draft: Draft, *, press: Press, territories: Collection[str] = ()) ->
     try:
         warrant.require(source_sha256=draft.source.sha256, target_sha256=draft.target.sha256)
         payload = issue_payload(warrant, rng=press.rng)
-        marked = _mark(draft, payload, press, territories)
+        marked = _mark(draft, payload, press)
         warrant.require()
         signed = _sign(draft, marked, payload, press)
         print_ = _read_back(
@@ -115,10 +117,10 @@ def _undo(warrant: Warrant, kept: Sequence[str], reason: str, press: Press) -> N
                 press.store.drop(sha256)
 
 
-def _mark(draft: Draft, payload: Payload, press: Press, territories: Collection[str]) -> bytes:
+def _mark(draft: Draft, payload: Payload, press: Press) -> bytes:
     """Return the encoded picture with visible label, watermark and metadata labels."""
     height, width = draft.frame.shape[:2]
-    demand = label_demand(territories)
+    demand = label_demand(draft.warrant.document.territories)
     label = place_visible_label((height, width), avoid=draft.faces, demand=demand)
     marked = press.watermark.embed(label.draw(draft.frame), payload)
     label.require_readable(marked)
@@ -155,8 +157,7 @@ def _sign(draft: Draft, marked: bytes, payload: Payload, press: Press) -> Signed
     return sign_manifest(
         marked,
         claim,
-        target=draft.target,
-        source=draft.source,
+        inputs=Inputs(target=draft.target, source=draft.source),
         signer=press.signer,
         warrant=draft.warrant,
         stamper=_choose_stamper(press),

@@ -425,6 +425,21 @@ class Studio:
         self.asked[active.document.request_id] = request
         return active
 
+    def warrant_under(
+        self, source: Any, target: Any, consent: dict[str, Any], **changes: object
+    ) -> ActiveWarrant:
+        """A started warrant for two people whose consents have these fields."""
+        office, roles = self.office, ("source_identity", "target_body")
+        people = [(office.enrol(**consent), role) for role in roles]
+        request = office.request(
+            people,  # type: ignore[arg-type]
+            source_sha256=source.sha256,
+            target_sha256=target.sha256,
+            **{"request_id": f"under-{next(self._requests)}"} | changes,
+        )
+        self.asked[request.request_id] = request
+        return office.desk.start(office.desk.admit(request, office.measured(request)))
+
     def draft(self, name: str = "persona2_0", mime: str = "image/webp", **changes: object) -> Draft:
         """A draft whose pixels are the target's own, under a warrant of its own."""
         source, target = self.picture("persona1_0"), self.picture(name, mime)

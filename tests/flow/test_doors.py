@@ -39,6 +39,7 @@ from policies.optout import OptOutBook
 from policies.warrant import WARRANT_SECONDS, WarrantInvalid, read_warrant
 from policies.warrants import ActiveWarrant, WarrantDesk
 from provenance.assertions import LogPosition
+from provenance.asset import Inputs
 from provenance.c2pa import sign_manifest
 from provenance.draft import Draft, Maker
 from provenance.manifest import SwapClaim
@@ -237,8 +238,7 @@ def door_sign_manifest(site: Site, warrant: Any) -> object:
     return sign_manifest(
         encode(site.target.frame, "image/webp"),
         claim,
-        target=site.target,
-        source=site.source,
+        inputs=Inputs(site.target, site.source),
         signer=site.studio.press.signer,
         warrant=warrant,
         stamper=site.studio.press.stamper,
@@ -278,7 +278,7 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     **{
         name_of(open_watermark(n, key=bytes(32)), "embed"): door_embed(n) for n in list_watermarks()
     },
-    "provenance.signers.KeySigner.sign": door_sign,
+    "provenance.signers.ClaimSigner.sign": door_sign,
     "provenance.c2pa.sign_manifest": door_sign_manifest,
     "provenance.release.release": door_release,
     "policies.warrants.WarrantDesk.finish": door_finish,
@@ -631,7 +631,7 @@ NO_DOORS: dict[str, str] = {
     "provenance.draft.require_draft": "the check of release; only returns what it was given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
     "provenance.watermark.payload.require_payload": "the check of every embed",
-    "provenance.signers.Signer.sign": "protocol; KeySigner is a door",
+    "provenance.signers.Signer.sign": "protocol; ClaimSigner is a door",
     "provenance.release.redeliver": "only bytes whose warrant, log entry and marks say released",
     "generator.swap.require_untouched": "compares a rendering with its target; only raises",
     "generator.swap.require_person": "compares a face with its consent; only raises",

@@ -26,6 +26,7 @@ import provenance.reading
 from policies.keys import SigningKey
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant
+from provenance.asset import Inputs
 from provenance.c2pa import IngredientRefused, Signed, read_manifest, sign_manifest
 from provenance.chains import (
     CLAIM_SIGNING,
@@ -117,8 +118,9 @@ class Bench:
     def sign(self, mime: Mime = "image/jpeg", **changes: Any) -> Signed:
         claim = changes.pop("claim", None) or claim_for(self.warrant.document, mime)
         given: dict[str, Any] = {
-            "target": self.target,
-            "source": self.source,
+            "inputs": Inputs(
+                changes.pop("target", self.target), changes.pop("source", self.source)
+            ),
             "signer": self.signer,
             "warrant": self.warrant,
             "stamper": None,
@@ -685,8 +687,7 @@ def test_unreadable_chain_does_not_leak_a_library_error(bench: Bench) -> None:
 def test_output_that_is_no_picture_is_refused(bench: Bench) -> None:
     claim = claim_for(bench.warrant.document, "image/jpeg")
     given = {
-        "target": bench.target,
-        "source": bench.source,
+        "inputs": Inputs(bench.target, bench.source),
         "signer": bench.signer,
         "stamper": None,
     }

@@ -46,6 +46,14 @@ def test_frame_of_another_form_is_refused(studio: Any, frame: object) -> None:
     assert caught.value.code == "SHAPE"
 
 
+def test_a_warrant_for_a_video_makes_no_picture(studio: Any) -> None:
+    pictures = studio.picture("persona1_0"), studio.picture("persona2_0")
+    warrant = studio.warrant_under(*pictures, {"media": ["video"]}, medium="video")
+    with pytest.raises(WarrantInvalid, match="for one video, not for this image") as caught:
+        studio.draft(warrant=warrant)
+    assert caught.value.code == "WARRANT-OTHER-MEDIUM"
+
+
 @pytest.mark.parametrize("which", ["source", "target"])
 def test_stand_in_for_a_picture_is_refused(studio: Any, which: str) -> None:
     source, target = studio.picture("persona1_0"), studio.picture("persona2_0")

@@ -180,6 +180,10 @@ def _warrant(
         "log_size": 3,
         "source_sha256": sha256_hex(b"source"),
         "target_sha256": sha256_hex(b"target"),
+        "purpose": "film_vfx",
+        "medium": "image",
+        "audience": "internal",
+        "territories": ["DE"],
         "people": people,
         "blurred": [],
         "models": {"idnet": sha256_hex(b"model")},
@@ -564,6 +568,13 @@ def _warrants() -> dict[str, Any]:
         "warrant_other_target": _warrant(
             "Another target picture, after signing.", FORGED, target_sha256=sha256_hex(b"other")
         ),
+        "warrant_other_territory": _warrant(
+            "Shown elsewhere, where another label is asked for.", FORGED, territories=["US"]
+        ),
+        "warrant_video_from_image": _warrant(
+            "A video under the warrant of a picture.", FORGED, medium="video"
+        ),
+        "warrant_nowhere": _warrant("No place at all.", MALFORMED, territories=[]),
         "warrant_prolonged": _warrant("A longer life.", FORGED, expires_at=NOW + 10**6),
         "warrant_signed_as_consent": _warrant(
             "A signature of the right key for another kind of document.", FORGED, domain="consent"
