@@ -5,9 +5,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # CPU wheels of torch: on a machine without a GPU set PIP_EXTRA_INDEX_URL to PyTorch's CPU index.
 TORCH  := torch==2.13.0
+# npm writes this file last: what it installed.
+NODE_SET := tests/interop/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format coverage docs clean
+.PHONY: help setup demo test interop check format coverage docs clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -31,6 +33,13 @@ test: $(STAMP)  ## run the tests, with branch coverage of policies and provenanc
 	@echo "==> tests (pictures of ../shared are used where present)"
 	@$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term
 
+interop: $(NODE_SET)  ## install another C2PA engine (needs Node), so that no test of it is skipped
+
+$(NODE_SET): tests/interop/package.json tests/interop/package-lock.json
+	@echo "==> installing @trustnxt/c2pa-ts for the tests of other engines"
+	@npm ci --loglevel=error --prefix tests/interop
+	@touch $@
+
 check: $(STAMP)  ## format, lint, types and import contracts
 	@echo "==> ruff format"; $(BIN)/ruff format --check --quiet .
 	@echo "==> ruff check";  $(BIN)/ruff check --quiet .
@@ -47,4 +56,4 @@ docs: $(STAMP)  ## rewrite the generated parts of README and docs
 	@$(BIN)/python -m generator.convert --page > docs/models.md
 
 clean:  ## remove .venv, caches and the demo's output
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) tests/interop/node_modules demo-output .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from policies.digest import sha256_hex
 from policies.errors import Error
+from provenance.asset import Content, digest_of
 from provenance.errors import (
     MediaError,
     NeverReleased,
@@ -72,22 +72,23 @@ class Verdict:
         return asdict(self)
 
 
-def scan(data: bytes, *, verifier: Verifier) -> Verdict:
-    """Return what may be said about the file `data`; never raises for what the file holds.
+def scan(content: Content, *, verifier: Verifier) -> Verdict:
+    """Return what may be said about a file; never raises for what the file holds.
 
-    Raises StoreUnavailable when the registry or log that the verifier was given cannot be read.
+    `content`: its bytes, or its path, as for videos. Raises StoreUnavailable when the registry or
+    log that the verifier was given cannot be read.
     """
     try:
-        report = verifier.verify(data)
+        report = verifier.verify(content)
     except (Tampered, NeverReleased, Unreadable) as error:
-        return _verdict(data, "provenance_conflict", _plain(error), error.evidence)
+        return _verdict(content, "provenance_conflict", _plain(error), error.evidence)
     except (Unmarked, Untrusted) as error:
         outcome, reason = _judge_silence(error)
-        return _verdict(data, outcome, reason, error.evidence)
+        return _verdict(content, outcome, reason, error.evidence)
     except MediaError as error:
-        return _verdict(data, "not_applicable", _plain(error), ())
+        return _verdict(content, "not_applicable", _plain(error), ())
     outcome, reason = _judge_report(report)
-    return _verdict(data, outcome, reason, report.evidence)
+    return _verdict(content, outcome, reason, report.evidence)
 
 
 def _judge_silence(error: Unmarked | Untrusted) -> tuple[Outcome, str]:
@@ -114,8 +115,10 @@ def _marked(evidence: Sequence[Evidence]) -> bool:
     )
 
 
-def _verdict(data: bytes, outcome: Outcome, reason: str, evidence: tuple[Evidence, ...]) -> Verdict:
-    return Verdict(sha256_hex(data), outcome, ACTIONS[outcome], reason, NO_MODEL, evidence)
+def _verdict(
+    content: Content, outcome: Outcome, reason: str, evidence: tuple[Evidence, ...]
+) -> Verdict:
+    return Verdict(digest_of(content), outcome, ACTIONS[outcome], reason, NO_MODEL, evidence)
 
 
 def _plain(error: Error) -> str:

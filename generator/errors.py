@@ -102,3 +102,9 @@ class OutputRefused(SwapRefused):
     """What was made must not leave: it looks like nudity, or could not be looked at."""
 
     code: ClassVar[str] = "OUTPUT-NUDITY"
+
+
+class BlurUnavailable(SwapRefused):
+    """Faces that nobody named are to be blurred where that is not done."""
+
+    code: ClassVar[str] = "BLUR-UNAVAILABLE"

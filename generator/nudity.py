@@ -30,7 +30,6 @@ NudityState = Literal["clear", "review", "found"]
 
 # Columns of the net's answer (nsfw_classes.js of the package).
 CLASSES = ("Drawing", "Hentai", "Neutral", "Porn", "Sexy")
-_COUNTED = [CLASSES.index("Hentai"), CLASSES.index("Porn")]
 
 # A card may be stricter than these, never laxer: 0 < review <= found.
 LAXEST_REVIEW = 0.3
@@ -106,8 +105,7 @@ class NsfwNet:
         return NudityReading(self._state(worst), worst, MappingProxyType(scores))
 
     def classify(self, frame: Frame) -> dict[str, float]:
-        """Return class -> probability of a frame seen whole, as the package itself computes it."""
-        require_frame(frame)
+        """Return class -> probability of one view, as the package itself computes it."""
         return dict(zip(CLASSES, (float(p) for p in self._probabilities(frame)), strict=True))
 
     def _state(self, score: float) -> NudityState:
@@ -116,7 +114,8 @@ class NsfwNet:
         return "review" if score >= self._review else "clear"
 
     def _score(self, view: Frame) -> float:
-        return float(self._probabilities(view)[_COUNTED].sum())
+        classes = self.classify(view)
+        return classes["Porn"] + classes["Hentai"]
 
     def _probabilities(self, view: Frame) -> FloatArray:
         square = squash(view, self._side)

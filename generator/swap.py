@@ -1,4 +1,4 @@
-"""The door to every swap: no warrant, no gates, no swap; no consent for a face, no swap.
+"""The door to every swap in a picture: no warrant, no gates, no consent for a face: no swap.
 
 `swap` demands an active warrant that names both pictures by digest, finds every face in both, and
 lets exactly one face of the target be changed: the one that the warrant names as `target_body`.
@@ -26,12 +26,13 @@ from generator.errors import (
 from generator.faces import Face, FaceAnalyser, FaceBox, Frame
 from generator.gates import Gates, refuse_opted_out, require_gates
 from generator.matching import match
-from generator.measure import open_template, unmeasured_boxes
+from generator.sight import open_template, unmeasured_boxes
 from generator.swapper import (
     SAME_FACE_IOU,
     Rendering,
     Swapper,
     SwapTask,
+    Target,
     UnnamedFace,
     named_boxes,
     overlap,
@@ -61,7 +62,7 @@ def swap(
     active = require_active(warrant)
     require_gates(gates)
     source, target = require_picture(source), require_picture(target)
-    active.require(source_sha256=source.sha256, target_sha256=target.sha256)
+    active.require(source_sha256=source.sha256, target_sha256=target.sha256, medium="image")
     models = {**analyser.models, **swapper.models}
     require_models({**models, **gates.models}, active)
     source_face = pick_face(analyser.analyse(source.frame), active, "source_identity")
@@ -155,7 +156,7 @@ def require_not_opted_out(faces: Sequence[Face], gates: Gates, analyser: FaceAna
     refuse_opted_out(gates.ask_registry(face.id_vector, analyser=analyser) for face in faces)
 
 
-def require_untouched(rendering: Rendering, target: Picture) -> None:
+def require_untouched(rendering: Rendering, target: Target) -> None:
     """Raise SwapRefused when a swapper changed a pixel where its mask is 0."""
     outside = rendering.mask == 0
     if rendering.frame.shape != target.frame.shape or outside.shape != target.frame.shape[:2]:

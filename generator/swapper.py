@@ -1,23 +1,24 @@
 """What a swapper is, what it is given, and how one is opened by name.
 
 A swapper sees nothing but a `SwapTask`, and a task cannot be built without an active warrant that
-names both pictures by digest and both people by face box. So a swapper called directly is refused
-like one called through `generator.swap`. Refused: tasks whose warrant, digests or faces do not
-agree (WarrantInvalid, UnnamedFace), and names that no swapper has (UnknownSwapper).
+names both inputs by digest and both people by face box. So a swapper called directly is refused
+like one called through `generator.swap` or `clip_swap`. Refused: tasks whose warrant, digests or
+faces do not agree (WarrantInvalid, UnnamedFace), and names that no swapper has (UnknownSwapper).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from generator.clip_frames import ClipFrame, require_clip_frame
 from generator.errors import FaceError, SwapRefused
 from generator.faces import Face
-from policies.terms import PersonRole
+from policies.terms import Medium, PersonRole
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.media import Picture, require_picture
@@ -27,7 +28,13 @@ SwapperName = Literal["geo"]
 SAME_FACE_IOU = 0.5
 """Two boxes of one face found twice overlap by .8 and more, two faces side by side by under .2."""
 
+ROUNDING_PX = 1.0
+"""A warrant's boxes are in whole pixels: a face may reach out of its own by less than this."""
+
 FloatBox = Sequence[float]
+
+Target: TypeAlias = Picture | ClipFrame
+"""What a face is put into: a picture, or one frame of a video."""
 
 
 class UnknownSwapper(FaceError):
@@ -54,11 +61,12 @@ class OutOfRange(SwapRefused):
 
 
 class SwapTask:
-    """One permitted swap: the warrant, both pictures, and the face in each that is meant.
+    """One permitted swap: the warrant, source and target, and the face in each that is meant.
 
-    Raises WarrantInvalid unless the warrant is active now and names both pictures, and UnnamedFace
-    unless each face lies in the box that the warrant gives to its role. `require_task` asks again,
-    and every swapper calls it first: a task kept past its warrant is worth nothing.
+    Raises WarrantInvalid unless the warrant is active now, for what the target is, and names both
+    inputs, and UnnamedFace unless each face lies in the box that the warrant gives to its role; in
+    a video that box is around all places of the face. `require_task` asks again, and every swapper
+    calls it first: a task kept past its warrant is worth nothing.
     """
 
     __slots__ = ("source", "source_face", "target", "target_face", "warrant")
@@ -68,7 +76,7 @@ class SwapTask:
         warrant: ActiveWarrant,
         *,
         source: Picture,
-        target: Picture,
+        target: Target,
         source_face: Face,
         target_face: Face,
     ) -> None:
@@ -80,15 +88,16 @@ class SwapTask:
     def require(self) -> None:
         """Raise WarrantInvalid or UnnamedFace unless the task is permitted at this moment."""
         active = require_active(self.warrant)
-        source, target = require_picture(self.source), require_picture(self.target)
-        active.require(source_sha256=source.sha256, target_sha256=target.sha256)
-        roles: tuple[tuple[PersonRole, Face], ...] = (
-            ("source_identity", self.source_face),
-            ("target_body", self.target_face),
+        source, (target, medium) = require_picture(self.source), _require_target(self.target)
+        active.require(source_sha256=source.sha256, target_sha256=target.sha256, medium=medium)
+        in_target = _is_same_place if medium == "image" else _lies_in
+        roles: tuple[tuple[PersonRole, Face, Callable[[FloatBox, FloatBox], bool]], ...] = (
+            ("source_identity", self.source_face, _is_same_place),
+            ("target_body", self.target_face, in_target),
         )
-        for role, face in roles:
+        for role, face, is_there in roles:
             boxes = named_boxes(active, role)
-            if len(boxes) != 1 or overlap(face.box, boxes[0]) < SAME_FACE_IOU:
+            if len(boxes) != 1 or not is_there(face.box, boxes[0]):
                 raise UnnamedFace(f"the warrant does not name this face as its {role}")
 
     def __reduce__(self) -> str:
@@ -162,6 +171,22 @@ def overlap(first: FloatBox, second: FloatBox) -> float:
         return 0.0
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
     return float(width * height / (sum(areas) - width * height))
+
+
+def _require_target(value: object) -> tuple[Target, Medium]:
+    if isinstance(value, ClipFrame):
+        return require_clip_frame(value), "video"
+    return require_picture(value), "image"
+
+
+def _is_same_place(face: FloatBox, box: FloatBox) -> bool:
+    return overlap(face, box) >= SAME_FACE_IOU
+
+
+def _lies_in(face: FloatBox, box: FloatBox) -> bool:
+    """Return whether a face lies in the box around all of its places."""
+    begins = all(face[i] >= box[i] - ROUNDING_PX for i in (0, 1))
+    return begins and all(face[i] <= box[i] + ROUNDING_PX for i in (2, 3))
 
 
 def _open_geo() -> Swapper:

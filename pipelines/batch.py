@@ -2,7 +2,8 @@
 
 consent -> facts -> decision -> warrant -> swap -> mark, label, sign, read back, log -> released.
 A refusal is a result, and so is a picture that cannot be used; only faults raise. Running a batch
-again is safe: what was released is delivered again, what was interrupted is ended and redone.
+again is safe: what was released is delivered again, what was interrupted is ended and redone; a
+video (`clips`) is gone on with.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 from generator.measure import measure, require_nobody_opted_out
 from generator.swap import swap
+from pipelines.clips import make_clip
 from pipelines.deployment import Deployment
 from pipelines.outcome import Job, Outcome, refused, rejected, released
 from policies.decide import Refused
 from policies.errors import Error, StoreUnavailable
+from provenance.clip_release import ReleasedClip
 from provenance.media import decode
 from provenance.release import Released, redeliver, release
 
@@ -51,9 +55,11 @@ def _run(job: Job, deployment: Deployment, observe: Observer) -> Outcome:
         return rejected(job.request.request_id, error)
 
 
-def _make(job: Job, at: Deployment, observe: Observer) -> Released:
+def _make(job: Job, at: Deployment, observe: Observer) -> Released | ReleasedClip:
     request, desk, analyser = job.request, at.desk, at.analyser
     step = partial(_step, observe, request.request_id)
+    if isinstance(job.target, Path):
+        return make_clip(request, job.source, job.target, at=at, step=step)
     identity = analyser.models[analyser.id_model]
     if row := at.archive.registry.by_request(request.request_id):
         again = redeliver(row, request, press=at.press, identity=identity)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 
 from pipelines.settings import Settings
 from policies.audit import AuditLog
-from provenance.chains import EXPIRY_WARNING_DAYS, Algorithm, load_anchors, load_chain, name_of
+from provenance.chains import Algorithm, load_anchors, load_chain, name_of
 from provenance.errors import CertificateRefused
 from provenance.pki import is_development_root, make_development_chain, renew_chain
 
@@ -35,11 +35,6 @@ class Held:
     sha256: str
     ends_at: int
     days_left: int
-
-    @property
-    def ends_soon(self) -> bool:
-        """True from 30 days before the end, and after it."""
-        return self.days_left < EXPIRY_WARNING_DAYS
 
 
 def list_certificates(settings: Settings, *, clock: Callable[[], int]) -> list[Held]:
@@ -65,8 +60,14 @@ def renew(
 ) -> list[Held]:
     """Make a new development chain and log it; the old root stays an anchor beside the new one.
 
-    Raises CertificateRefused where a root is of a real CA: nothing is changed then.
+    Raises CertificateRefused where a root is of a real CA, or the key lies elsewhere: nothing is
+    changed then.
     """
+    if settings.signer != "file":
+        raise CertificateRefused(
+            "the signing key is not in this home: a new chain here would not be of it",
+            mend="get a certificate for the key where it is; see 'Rotating keys' in docs/signing.md",
+        )
     pki = settings.home / "pki"
     if not all(is_development_root(root) for root in _roots(pki)):
         raise CertificateRefused(

@@ -25,6 +25,7 @@ from pipelines.options import PURPOSES, Files, Json, Territories, check_each, on
 from pipelines.optout_commands import optout_app
 from pipelines.retention_commands import retention_app
 from pipelines.settings import read_settings
+from pipelines.signer_commands import signer_app
 from pipelines.subject_commands import subject_app
 from pipelines.trust_commands import trust_app
 from policies.errors import Error
@@ -50,6 +51,7 @@ for _name, _commands in (
     ("optout", optout_app),
     ("policy", policy_app),
     ("retention", retention_app),
+    ("signer", signer_app),
     ("subject", subject_app),
     ("trust", trust_app),
 ):
@@ -72,17 +74,18 @@ def init(json: Json = False) -> None:
 @app.command()
 def run(
     source: Annotated[Path, typer.Option(help="Picture of the person whose face is used.")],
-    target: Annotated[Path, typer.Option(help="Picture that the face is put into.")],
+    target: Annotated[Path, typer.Option(help="Picture or MP4 video that the face is put into.")],
     source_consent: Annotated[str, typer.Option(help="Consent of the person in the source.")],
     target_consent: Annotated[str, typer.Option(help="Consent of the person in the target.")],
     purpose: Annotated[
         str, typer.Option(metavar="<word>", help=f"What it is made for: {PURPOSES}.")
     ],
     territory: Territories,
-    out: Annotated[Path, typer.Option(help="Where the released picture is written.")],
+    out: Annotated[Path, typer.Option(help="Where the release is written.")],
     bystander: Annotated[list[str] | None, typer.Option(help="Consents of others shown.")] = None,
     blur_others: Annotated[
-        bool, typer.Option("--blur-others", help="Blur the faces of people nobody named.")
+        bool,
+        typer.Option("--blur-others", help="Blur the faces of people nobody named (pictures)."),
     ] = False,
     category: Annotated[
         list[str] | None,
@@ -99,7 +102,10 @@ def run(
     operator: Annotated[str, typer.Option(help="Who asks.")] = "command line",
     json: Json = False,
 ) -> None:
-    """Run one consented face swap and write the released picture."""
+    """Run one consented face swap and write the released picture or video.
+
+    A video that was interrupted goes on where it stopped when the same command is run again.
+    """
     from pipelines.deployment import open_deployment
     from pipelines.one import require_output, run_one, spec_of
 
@@ -137,20 +143,32 @@ def verify(
     second_engine: Annotated[
         bool, typer.Option("--second-engine", help="Ask an independent engine too.")
     ] = False,
+    remote_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="Fetch a manifest that the file keeps on this server; no other is asked.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page for people here (HTML).")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what holds about a picture, with evidence."""
+    """Say what holds about a picture or video, with evidence."""
     from pipelines.report_document import describe
     from pipelines.report_page import write_report
     from pipelines.verifiers import open_verifier
 
-    with open_verifier(read_settings(), anchors or [], second_engine=second_engine) as verifier:
-        data = _read(file)
-        examined = verifier.examine(data)
-        document = describe(str(file), data, examined, verifier=verifier)
+    with open_verifier(
+        read_settings(),
+        anchors or [],
+        second_engine=second_engine,
+        remote_hosts=remote_host or (),
+    ) as verifier:
+        content = _open(file)
+        examined = verifier.examine(content)
+        document = describe(str(file), content, examined, verifier=verifier)
     if report is not None:
         write_report(document, report)
     if json:
@@ -165,7 +183,7 @@ def verify(
 def scan(files: Files, json: Json = False) -> None:
     """Say what is known about uploads; never says 'real'."""
     from detector.scan import ACTIONS, NO_MODEL, Verdict
-    from detector.scan import scan as scan_bytes
+    from detector.scan import scan as scan_file
     from pipelines.jobs import FileUnreadable
     from pipelines.verifiers import open_verifier
 
@@ -173,7 +191,7 @@ def scan(files: Files, json: Json = False) -> None:
     with open_verifier(read_settings(), []) as verifier:
         for file in files:
             try:
-                verdict = scan_bytes(_read(file), verifier=verifier)
+                verdict = scan_file(_open(file), verifier=verifier)
             except FileUnreadable as error:
                 # Nothing was read, so there is no digest that the verdict could be about.
                 why, action = f"{error.code}: {error.message}", ACTIONS["not_applicable"]
@@ -218,7 +236,9 @@ def main() -> None:
         sys.exit(terminal.exit_code_for(error))
 
 
-def _read(path: Path) -> bytes:
+def _open(path: Path) -> bytes | Path:
+    """Return the bytes of a picture, the path of a video, which memory need not hold."""
     from pipelines.jobs import read_file
+    from provenance.asset import is_video
 
-    return read_file(path)
+    return path if is_video(read_file(path, max_bytes=16)) else read_file(path)

@@ -212,7 +212,8 @@ def consent_withdraw(
     """Withdraw a consent, with effect at once.
 
     Work that is running under it is stopped, the face template is erased, and every output that was
-    released is listed. Withdrawing twice is no error.
+    released is listed; 'consent recall' writes copies of these that say so themselves. Withdrawing
+    twice is no error.
     """
     from pipelines import people_view
     from pipelines.deployment import open_records
@@ -221,6 +222,31 @@ def consent_withdraw(
     with open_records(read_settings()) as at:
         withdrawn = withdraw(record_id, at=at, reason=reason, lost_key=lost_key)
         people_view.show_withdrawal(at.consents.read(record_id), withdrawn.released, json=json)
+
+
+@consent_app.command("recall")
+def consent_recall(
+    record_id: Annotated[str, typer.Argument(help="A consent that has ended.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies are written.")],
+    json: Json = False,
+) -> None:
+    """Write copies of what shows this person that say 'consent withdrawn' themselves.
+
+    Same pictures, with a newer manifest on top: whoever verifies such a copy sees it, without this
+    deployment's records. Pass the copies on to whoever has the originals. Asked for again, the same
+    copies are written; refused while the consent holds.
+    """
+    from pipelines import people_view
+    from pipelines.deployment import open_deployment
+    from pipelines.recall import recall
+    from pipelines.terminal import exit_code_for
+
+    with open_deployment(read_settings()) as at:
+        found = recall(record_id, out=out, at=at)
+    people_view.show_recalled(found, json=json)
+    errors = [one.error for one in found if one.error is not None]
+    if errors:
+        raise typer.Exit(exit_code_for(errors[0]))
 
 
 @consent_app.command("show")

@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipelines.keyfiles import KeyFileRefused, read_secret, read_signing_key, wr
 from pipelines.keyring import close_subject_keys, create_subject_keys, open_subject_keys
 from pipelines.notice import NOTICE_SHA256
 from pipelines.settings import Settings
+from pipelines.signing import open_signer
 from policies.audit import AuditLog
 from policies.consents import ConsentBook
 from policies.database import Database
@@ -32,17 +33,16 @@ from policies.entries import POLICY
 from policies.errors import Error, Malformed
 from policies.house import House
 from policies.house_files import POLICY_FOLDER, closed_house, load_house
-from policies.keys import CommitmentKey, PublicKey, SigningKey
+from policies.keys import CommitmentKey, SigningKey
 from policies.optout import OptOutBook
 from policies.retention import require_clocks
 from policies.warrants import WarrantDesk
 from provenance.chains import TrustAnchors, load_anchors
 from provenance.errors import CertificateRefused
 from provenance.pki import load_authority, make_development_chain, save_chain
+from provenance.press import Press
 from provenance.registry import Registry
-from provenance.release import Press
 from provenance.sandbox import DecodePool
-from provenance.signers import LocalSigner
 from provenance.store import FolderStore
 from provenance.timestamps import PatientStamper, RemoteAuthority, TimeStamper
 from provenance.trust import TRUST_FOLDER, TrustFolder
@@ -109,7 +109,8 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
 def require_finished(settings: Settings) -> None:
     """Raise KeyFileRefused when an earlier `create` stopped between the keys and certificates."""
     keys, pki = settings.home / "keys", settings.home / "pki"
-    missing = [name for name in PKI_FILES if not (pki / name).is_file()]
+    needed = [name for name in PKI_FILES if name != "key.pem" or settings.signer == "file"]
+    missing = [name for name in needed if not (pki / name).is_file()]
     if keys.is_dir() and missing:
         raise KeyFileRefused(
             f"{settings.home} is set up by half: {', '.join(missing)} missing from {pki}",
@@ -177,6 +178,13 @@ class Deployment(Records):
     """Everything a request needs, opened once. Face models load on first use."""
 
     press: Press
+    signing: ExitStack = field(repr=False)
+    """What has to be closed of the signer: a session with a token."""
+
+    def close(self) -> None:
+        """Close what the signer holds, the databases and the decoders."""
+        with self.signing:
+            super().close()
 
     @cached_property
     def analyser(self) -> FaceAnalyser:
@@ -202,11 +210,14 @@ def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deplo
     """
     with ExitStack() as stack:
         records = stack.enter_context(open_records(settings, clock=clock))
+        signing, log = stack.enter_context(ExitStack()), records.archive.log
         _log_policy(records)
         press = Press(
             desk=records.desk,
             watermark=records.watermark,
-            signer=_open_signer(settings.home, records.desk.key.public, clock),
+            signer=open_signer(
+                settings, issuer=records.desk.key.public, log=log, clock=clock, closing=signing
+            ),
             stamper=_open_stamper(settings, records.anchors, clock),
             anchors=records.anchors,
             registry=records.archive.registry,
@@ -216,7 +227,7 @@ def open_deployment(settings: Settings, *, clock: Clock = system_clock) -> Deplo
             rng=os.urandom,
         )
         stack.pop_all()
-    return Deployment(**vars(records), press=press)
+    return Deployment(**vars(records), press=press, signing=signing)
 
 
 def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
@@ -277,15 +288,6 @@ def _log_policy(records: Records) -> None:
 def controller_key(settings: Settings) -> SigningKey:
     """Return the controller's signing key; raise KeyFileRefused."""
     return read_signing_key(settings.home / "keys" / "controller.pem")
-
-
-def _open_signer(home: Path, issuer: PublicKey, clock: Clock) -> LocalSigner:
-    return LocalSigner.load(
-        key_path=home / "pki" / "key.pem",
-        chain_path=home / "pki" / "chain.pem",
-        issuer=issuer,
-        clock=lambda: datetime.fromtimestamp(clock(), UTC),
-    )
 
 
 def _open_stamper(settings: Settings, anchors: TrustAnchors, clock: Clock) -> TimeStamper:

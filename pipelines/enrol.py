@@ -15,7 +15,7 @@ from pathlib import Path
 from generator.enrolment import Enrolled, check_morph, enrol_pictures, enrol_video
 from generator.errors import OtherPerson
 from generator.faces import FloatArray
-from generator.measure import open_template
+from generator.sight import open_template
 from pipelines.deployment import Deployment, Records
 from pipelines.jobs import read_file
 from policies.challenge import Challenge, ChallengeBook

@@ -1,16 +1,20 @@
-"""Job files: a request in JSON, with the places of its pictures.
+"""Job files: a request in JSON, with the places of its inputs.
 
-Refused: unknown fields, paths that cannot be read, files over the media decoder's cap (before they
-are read whole).
+Whether it is about a picture or a video the target's content decides, never its name; a picture is
+read, a video stays where it is. Refused: unknown fields, paths that cannot be read, files over the
+media decoders' caps (before they are read whole).
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -24,12 +28,19 @@ from policies.terms import (
     BystanderPolicy,
     Category,
     Document,
+    Medium,
     Purpose,
     RequestId,
     Territory,
     Text,
 )
+from provenance.asset import VIDEO, AssetMime, Content, sniff_asset
+from provenance.errors import MediaError
 from provenance.media import DEFAULT_LIMITS
+from provenance.video import RELEASE_LIMITS
+
+_HEAD_BYTES: Final = 4096
+_PIECE_BYTES: Final = 1 << 20
 
 
 class FileUnreadable(Error):
@@ -76,13 +87,33 @@ def read_spec(data: bytes) -> JobSpec:
 
 
 def load_job(spec: JobSpec, *, folder: Path = Path()) -> Job:
-    """Read the pictures of a job (relative paths start at `folder`); raise FileUnreadable."""
-    source, target = read_file(folder / spec.source), read_file(folder / spec.target)
+    """Read the inputs of a job (relative paths start at `folder`); raise FileUnreadable."""
+    place = folder / spec.target
+    is_video = sniff_file(place) == VIDEO
+    medium: Medium = "video" if is_video else "image"
+    source = read_file(folder / spec.source)
+    target: Content = place if is_video else read_file(place)
     fields = spec.model_dump(mode="json", exclude={"schema_", "source", "target"})
     request = make_request(
-        **fields, medium="image", source_sha256=sha256_hex(source), target_sha256=sha256_hex(target)
+        **fields,
+        medium=medium,
+        source_sha256=sha256_hex(source),
+        target_sha256=digest_file(place) if isinstance(target, Path) else sha256_hex(target),
     )
     return Job(request, source, target)
+
+
+def sniff_file(path: Path) -> AssetMime | None:
+    """Return what a file's first bytes say it is; None for nothing we know. Raise FileUnreadable.
+
+    What is wrong with a file says the decoder that it is handed to.
+    """
+    with _opened(path) as file:
+        head = file.read(_HEAD_BYTES)
+    try:
+        return sniff_asset(head)
+    except MediaError:
+        return None
 
 
 def read_file(path: Path, *, max_bytes: int = DEFAULT_LIMITS.file_bytes) -> bytes:
@@ -90,11 +121,27 @@ def read_file(path: Path, *, max_bytes: int = DEFAULT_LIMITS.file_bytes) -> byte
 
     A named pipe would wait for a writer for ever; it is no plain file.
     """
+    with _opened(path) as file:
+        return file.read(max_bytes + 1)
+
+
+def digest_file(path: Path, *, max_bytes: int = RELEASE_LIMITS.file_bytes) -> str:
+    """Return the SHA-256 (hex) of what `read_file` would give, a piece at a time."""
+    hasher, left = hashlib.sha256(), max_bytes + 1
+    with _opened(path) as file:
+        while piece := file.read(min(_PIECE_BYTES, left)):
+            hasher.update(piece)
+            left -= len(piece)
+    return hasher.hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is no plain file")
-            return file.read(max_bytes + 1)
+            yield file
     except (OSError, ValueError) as error:
         # ValueError: a path with a zero byte, which JSON can hold and no file name can.
         why = error.strerror if isinstance(error, OSError) else "this is no path"

@@ -9,20 +9,22 @@ from pathlib import Path
 
 from pipelines.batch import Observer, run_batch
 from pipelines.deployment import Deployment
-from pipelines.jobs import JobSpec, load_job, read_file, read_spec
+from pipelines.jobs import JobSpec, digest_file, load_job, read_spec, sniff_file
 from pipelines.outcome import Outcome
 from policies.canonical import canonical
 from policies.digest import sha256_hex
 from policies.errors import Malformed, StoreUnavailable
 from policies.terms import PersonRole
-from provenance.containers import Mime, sniff_mime
-from provenance.errors import MediaError
+from provenance.asset import AssetMime
+from provenance.clip_release import ReleasedClip
+from provenance.release import Released
 from provenance.store import write_whole
 
-SUFFIXES: Mapping[Mime, tuple[str, ...]] = {
+SUFFIXES: Mapping[AssetMime, tuple[str, ...]] = {
     "image/jpeg": (".jpg", ".jpeg"),
     "image/png": (".png",),
     "image/webp": (".webp",),
+    "video/mp4": (".mp4",),
 }
 """File name endings by format, the usual one first (IANA media type registrations)."""
 
@@ -32,9 +34,9 @@ def spec_of(
 ) -> JobSpec:
     """Return the job of these options (fields of JobSpec); raise Malformed naming a wrong one.
 
-    Without an id the job is named by what it says and by the digests of its pictures, so that the
-    same pictures are the same request wherever they lie, and others never are; raises
-    FileUnreadable for a picture that cannot be read.
+    Without an id the job is named by what it says and by the digests of its inputs, so that the
+    same inputs are the same request wherever they lie, and others never are; raises FileUnreadable
+    for an input that cannot be read.
     """
     fields: dict[str, object] = {
         "schema": "facewarrant/job/1",
@@ -46,7 +48,7 @@ def spec_of(
     if request_id:
         return spec
     digests = {
-        name: sha256_hex(read_file(Path(place)))
+        name: digest_file(Path(place))
         for name, place in (("source", spec.source), ("target", spec.target))
     }
     name = f"run-{sha256_hex(canonical(fields | digests))[:16]}"
@@ -61,7 +63,7 @@ def run_one(spec: JobSpec, *, out: Path, at: Deployment, observe: Observer) -> O
     [outcome] = run_batch([load_job(spec)], deployment=at, observe=observe)
     if outcome.release is not None:
         try:
-            write_whole(out, outcome.release.data)
+            _write_release(outcome.release, out, at)
             os.chmod(out, 0o644)
         except (StoreUnavailable, OSError) as error:
             raise StoreUnavailable(
@@ -69,6 +71,13 @@ def run_one(spec: JobSpec, *, out: Path, at: Deployment, observe: Observer) -> O
                 mend="nothing is lost: run the same command again, with --out elsewhere",
             ) from error
     return outcome
+
+
+def _write_release(release: Released | ReleasedClip, out: Path, at: Deployment) -> None:
+    if isinstance(release, ReleasedClip):
+        at.archive.store.get_file(release.sha256, out)
+    else:
+        write_whole(out, release.data)
 
 
 def require_output(out: Path, *, source: Path, target: Path) -> None:
@@ -83,10 +92,10 @@ def require_output(out: Path, *, source: Path, target: Path) -> None:
             raise Malformed(
                 f"{out} is an input, which would be overwritten", mend="give --out another name"
             )
-    try:
-        endings = SUFFIXES[sniff_mime(read_file(target))]
-    except MediaError:
-        return  # no picture: the run says what is wrong with it
+    mime = sniff_file(target)
+    if mime is None:
+        return  # neither picture nor video: the run says what is wrong with it
+    endings = SUFFIXES[mime]
     if out.suffix.lower() not in endings:
         raise Malformed(
             f"{out} does not end in {' or '.join(endings)}, the format of {target}",

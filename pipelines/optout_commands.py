@@ -7,7 +7,6 @@ id that they were given.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -92,12 +91,15 @@ def opt_out(
     from generator.faces import only_face
     from generator.matching import template_of
     from generator.templates import pack_template
+    from policies.subjectkeys import new_pseudonym
     from provenance.media import decode
 
+    # Not `enrol_pictures`: a poor picture, which no consent may rest on, still protects somebody
+    # wherever its vector matches. Refused, they would be protected nowhere.
     faces = [only_face(analyser.analyse(decode(data, load=load).frame)) for data in pictures]
     template = template_of(faces, thresholds=analyser.thresholds)
     return optouts.add(
         pack_template(template),
         model_sha256=analyser.models[analyser.id_model],
-        pid="ps_" + base64.b32encode(os.urandom(17)).decode().lower()[:26],
+        pid=new_pseudonym(os.urandom),
     )

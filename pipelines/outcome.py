@@ -1,4 +1,4 @@
-"""What goes into a batch and what comes out: jobs with their bytes, outcomes with their reasons."""
+"""What goes into a batch and what comes out: jobs and their inputs, outcomes and their reasons."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from policies.decide import Refused
 from policies.errors import Error
 from policies.request import Request
 from policies.rule import Finding
+from provenance.asset import Content
+from provenance.clip_release import ReleasedClip
 from provenance.release import Released
 
 Status = Literal["released", "refused", "rejected"]
@@ -16,19 +18,20 @@ Status = Literal["released", "refused", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request with the bytes of its two pictures, as they were received."""
+    """A request with its inputs: a picture is its bytes, a target video the path of its file."""
 
     request: Request
     source: bytes = field(repr=False)
-    target: bytes = field(repr=False)
+    target: Content = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one request.
 
-    `released`: `release` holds the output. `refused`: policy decided against it, `findings` say
-    why. `rejected`: a picture, consent or warrant could not be used, `codes` and `message` say why.
+    `released`: `release` holds the picture, or names the video that the store gives. `refused`:
+    policy decided against it, `findings` say why. `rejected`: an input, consent or warrant could
+    not be used, `codes` and `message` say why.
     """
 
     request_id: str
@@ -37,7 +40,7 @@ class Outcome:
     message: str = ""
     mend: str = ""
     findings: tuple[Finding, ...] = ()
-    release: Released | None = None
+    release: Released | ReleasedClip | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as JSON-ready data, without pixels."""
@@ -55,7 +58,7 @@ class Outcome:
         return found
 
 
-def released(job: Job, release: Released) -> Outcome:
+def released(job: Job, release: Released | ReleasedClip) -> Outcome:
     """Return the outcome of a job that was released."""
     return Outcome(job.request.request_id, "released", release=release)
 

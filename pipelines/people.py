@@ -7,7 +7,6 @@ enrolment refuses, a scope that is none, and anybody who does not declare to be 
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from policies.keys import SigningKey
 from policies.receipt import make_receipt
 from policies.receipt_words import as_text, describe
 from policies.record import ConsentRecord, encode, read_record
+from policies.subjectkeys import new_pseudonym
 from policies.terms import AgeMethod
 from provenance.registry import ReleaseRow
 
@@ -126,7 +126,7 @@ def grant(
     subject = _known_key(at.settings, pid) if pid else SigningKey.generate()
     enrolled = enrolment.run(at)
     warnings = compare_with_everybody(enrolled, pid=pid, at=at)
-    person = pid or _new_pseudonym()
+    person = pid or new_pseudonym(os.urandom)
     unsealed = _write_record(enrolled, scope, assurance, pid=person, subject=subject, at=at)
     record, sealed = _seal(unsealed, enrolled, at)
     if not pid:
@@ -364,7 +364,3 @@ def _terms(scope: Scope, settings: Settings, record_id: str) -> dict[str, Any]:
         "authority": settings.authority,
         "dpia_ref": settings.dpia_ref,
     }
-
-
-def _new_pseudonym() -> str:
-    return "ps_" + base64.b32encode(os.urandom(17)).decode().lower()[:26]

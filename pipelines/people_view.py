@@ -26,6 +26,7 @@ from pipelines.people import BrokenConsent
 
 if TYPE_CHECKING:
     from pipelines.people import Scope
+    from pipelines.recall import Recalled
     from pipelines.settings import Settings
     from policies.challenge import Challenge
     from policies.consents import Consent
@@ -169,6 +170,34 @@ def show_withdrawal(consent: Consent, released: Sequence[ReleaseRow], *, json: b
     for row in released:
         table.add_row(when(row.released_at), row.manifest_id, row.output_sha256)
     OUT.print(table)
+    OUT.print("Copies that say so themselves: facewarrant consent recall ID --out FOLDER")
+
+
+def show_recalled(found: Sequence[Recalled], *, json: bool) -> None:
+    """Print every output that shows a person, with its updated copy or why there is none."""
+    if json:
+        print_json({"recalled": [_recalled_json(one) for one in found]})
+        return
+    if not found:
+        OUT.print("Nothing was released under it.")
+        return
+    for one in found:
+        if one.error is not None:
+            told = f"{one.released_id}: {one.error.code}: {one.error.message}"
+            OUT.print(f"[red]not updated[/]  {plain(told)}", soft_wrap=True)
+        else:
+            OUT.print(f"updated      {plain(f'{one.released_id}: {one.file}')}", soft_wrap=True)
+
+
+def _recalled_json(one: Recalled) -> dict[str, Any]:
+    error = one.error
+    return {
+        "released": one.released_id,
+        "update": one.updated.manifest_id if one.updated else None,
+        "log_index": one.updated.log_index if one.updated else None,
+        "file": str(one.file) if one.file else None,
+        "error": {"code": error.code, "message": error.message} if error else None,
+    }
 
 
 def show_challenge(challenge: Challenge, *, json: bool) -> None:

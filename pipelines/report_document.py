@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from policies.digest import sha256_hex
 from policies.terms import Digest, Document
+from provenance.asset import Content, digest_of
 from provenance.chains import TrustAnchors
 from provenance.errors import VerificationError
 from provenance.evidence import Consent, LabelMeaning, Meaning, State, Subject
@@ -108,17 +108,17 @@ class EvidenceDocument(Document):
 
 
 def describe(
-    file: str, data: bytes, examined: Examination, *, verifier: Verifier
+    file: str, content: Content, examined: Examination, *, verifier: Verifier
 ) -> EvidenceDocument:
-    """Return the document of one examination of the bytes `data`; `file` is what they are called.
+    """Return the document of one examination of a file; `file` is what it is called.
 
-    `verifier`: the one that examined them.
+    `verifier`: the one that examined it.
     """
     return EvidenceDocument.model_validate(
         {
             "schema": "facewarrant/evidence/1",
             "file": file,
-            "sha256": sha256_hex(data),
+            "sha256": digest_of(content),
             **_outcome(examined),
             "meaning": examined.meaning,
             "label_meaning": examined.label_meaning,

@@ -29,6 +29,7 @@ from starlette.concurrency import run_in_threadpool
 from policies.errors import Error, Malformed, StoreUnavailable
 from provenance.bindings import Binding, Bindings, Match, read_binding
 from provenance.errors import MediaError, TooLarge
+from provenance.exchange import DecodeUnavailable
 from provenance.jumbf import cut_active
 
 MAX_QUERY_CHARACTERS: Final = 2048
@@ -152,7 +153,7 @@ class Service:
         self._admit(request)
         if _media_type(request) != "application/json":
             raise NotAnAsset("a soft binding is sent as application/json")
-        body = await _read_body(request, MAX_JSON_BYTES)
+        body = await read_body(request, MAX_JSON_BYTES)
         try:
             asked = BindingQuery.model_validate_json(body)
         except ValidationError as error:
@@ -176,7 +177,7 @@ class Service:
                 mend="send image/jpeg, image/png or image/webp",
             )
         hint = read_binding(hintAlg, hintValue) if hintAlg else None
-        data = await _read_body(request, self.bindings.limits.file_bytes)
+        data = await read_body(request, self.bindings.limits.file_bytes)
         return await run_in_threadpool(self._compare, data, alg, hint, maxResults)
 
     def query_by_reference(self, request: Request) -> QueryResult:
@@ -246,6 +247,7 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
     (TooLong, 413),
     (TooLarge, 413),
     (NotAnAsset, 415),
+    (DecodeUnavailable, 500),
     (MediaError, 415),
     (_NotFound, 404),
     (Malformed, 400),
@@ -349,7 +351,7 @@ def _answer(matches: tuple[Match, ...]) -> QueryResult:
     return QueryResult(matches=found)
 
 
-async def _read_body(request: Request, cap: int) -> bytes:
+async def read_body(request: Request, cap: int) -> bytes:
     """Return the body; raise TooLong as soon as more than `cap` bytes have come."""
     parts: list[bytes] = []
     count = 0
@@ -369,8 +371,8 @@ def _refuse(_request: Request, error: Exception) -> JSONResponse:
     known = error if isinstance(error, Error) else Error("the service failed")
     status = next((status for kind, status in _STATUS if isinstance(known, kind)), 500)
     # What is wrong inside this machine is for its log, not for a stranger.
-    message = "the service failed" if isinstance(known, StoreUnavailable) else known.message
-    mend = "" if isinstance(known, StoreUnavailable) else known.mend
+    inside = isinstance(known, StoreUnavailable | DecodeUnavailable)
+    message, mend = ("the service failed", "") if inside else (known.message, known.mend)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
     body = Refusal(code=known.code, message=message, mend=mend)
     return JSONResponse(body.model_dump(), status, headers)

@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     )
     pkcs11_token: str = Field(default="facewarrant", description="Label of that token.")
     pkcs11_pin: SecretStr | None = Field(default=None, description="User PIN of that token.")
+    signer: str = Field(
+        default="file",
+        pattern=r"^(file|token:[ -~]{1,64}|https?://[!-~]{1,200})$",
+        description="Where claims are signed: 'file' means pki/key.pem, 'token:LABEL' a private "
+        "key in the PKCS#11 token, an address the signing service there.",
+    )
     tsa_url: str = Field(
         default="",
         max_length=1000,

@@ -1,11 +1,13 @@
-"""`facewarrant trust`: the lists of roots that a verifier in this home believes, and for which use.
+"""`facewarrant trust`: the lists that a verifier in this home goes by, and what each is for.
 
-A list that says whose signatures count is as powerful as a key: it is read whole, judged, kept with
-its digest, and printed beside every verdict.
+A list that says whose signatures count is as powerful as a key: it is read whole, judged, logged,
+kept with its digest, and printed beside every verdict. It is logged before it counts, so that no
+list counts without a trace; an auditor's home without keys has no log, and is not asked for one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -16,7 +18,9 @@ import typer
 from pipelines.console import OUT, make_table, plain, print_json
 from pipelines.options import Json, one_of
 from pipelines.settings import read_settings
-from provenance.trust import TRUST_FOLDER, TrustFolder, TrustList, Use
+from provenance.products import ProductList
+from provenance.trust import TRUST_FOLDER, AnyList, TrustFolder, TrustList
+from provenance.trust_terms import Kind
 
 trust_app = typer.Typer(
     help="Say whose signatures and time stamps a verifier believes.",
@@ -33,9 +37,11 @@ def _day(value: str) -> str:
 
 @trust_app.command("add")
 def trust_add(
-    file: Annotated[Path, typer.Argument(help="A PEM file of roots, such as a C2PA trust list.")],
-    use: Annotated[
-        Use, typer.Option("--for", metavar="<word>", help=f"What they vouch for: {one_of(Use)}.")
+    file: Annotated[
+        Path, typer.Argument(help="Roots as PEM or as C2PA's JSON, a list of products, or a CRL.")
+    ],
+    kind: Annotated[
+        Kind, typer.Option("--for", metavar="<word>", help=f"What it is for: {one_of(Kind)}.")
     ],
     name: Annotated[
         str, typer.Option(help="What the list is called; the file's name by default.")
@@ -45,16 +51,19 @@ def trust_add(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Believe the roots of a list, for signers or for time stamps.
+    """Go by a list: roots for signers or time stamps, conforming products, or what a CA revoked.
 
     A root of one use never vouches for the other; where an issuer has one root for both, add it
-    twice, under two names.
+    twice, under two names. Products and revocations make nothing trusted.
     """
     from pipelines.jobs import read_file
 
     with suppress(OSError):  # what hinders it, the writing will say
         read_settings().home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    added = _folder().add(read_file(file), name=name or file.stem, use=use, dated=dated)
+    called = name or file.stem
+    added = _folder().add(
+        read_file(file), name=called, kind=kind, dated=dated, announce=_logging("added", called)
+    )
     if json:
         print_json(_as_json(added))
         return
@@ -63,17 +72,17 @@ def trust_add(
 
 @trust_app.command("list")
 def trust_list(json: Json = False) -> None:
-    """List every list that is believed here, with its day and digest."""
-    lists = _folder().load().lists
+    """List every list that a verifier here goes by, with its day and digest."""
+    lists = _folder().load().every
     if json:
         print_json([_as_json(one) for one in lists])
         return
     if not lists:
         OUT.print("No trust list: only the root of this home, and roots given with --anchors.")
         return
-    table = make_table("name", "for", "issued", "roots", "SHA-256")
+    table = make_table("name", "for", "issued", "entries", "SHA-256")
     for one in lists:
-        dated, count = one.dated or "no date", str(len(one.certificates))
+        dated, count = one.dated or "no date", str(_count(one))
         table.add_row(plain(one.name), one.use, dated, count, one.sha256)
     OUT.print(table)
 
@@ -83,8 +92,8 @@ def trust_remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A list, as 'trust list' names it.")],
     json: Json = False,
 ) -> None:
-    """Stop believing a list."""
-    _folder().remove(name)
+    """Stop going by a list."""
+    _folder().remove(name, announce=_logging("removed", name))
     if json:
         print_json({"removed": name})
         return
@@ -95,11 +104,36 @@ def _folder() -> TrustFolder:
     return TrustFolder(read_settings().home / TRUST_FOLDER)
 
 
-def _as_json(one: TrustList) -> dict[str, object]:
-    return {
+def _logging(event: str, name: str) -> Callable[[str], None]:
+    """Return what logs a step with a list, given its digest; nothing where this home has no log."""
+
+    def log(sha256: str) -> None:
+        settings = read_settings()
+        if not (settings.home / "keys").is_dir():
+            return
+        from pipelines.deployment import open_records
+
+        with open_records(settings) as at:
+            at.archive.log.append("trust", {"event": event, "name": name, "sha256": sha256})
+
+    return log
+
+
+def _count(one: AnyList) -> int:
+    if isinstance(one, TrustList):
+        return len(one.certificates)
+    return len(one.products) if isinstance(one, ProductList) else len(one.crl)
+
+
+def _as_json(one: AnyList) -> dict[str, object]:
+    about: dict[str, object] = {
         "name": one.name,
         "use": one.use,
         "dated": one.dated,
         "sha256": one.sha256,
-        "roots": [certificate.subject.rfc4514_string() for certificate in one.certificates],
+        "entries": _count(one),
     }
+    if isinstance(one, TrustList):
+        about["roots"] = [each.subject.rfc4514_string() for each in one.certificates]
+        about["next_update"] = one.next_update.isoformat() if one.next_update else ""
+    return about

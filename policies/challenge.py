@@ -18,12 +18,12 @@ from types import MappingProxyType
 from typing import Annotated, Final, Literal, get_args
 
 import sqlalchemy as sa
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from policies.canonical import canonical, parse
 from policies.database import Database
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
+from policies.record import encode, read_document
 from policies.tables import CHALLENGE
 from policies.terms import Digest, Document, UnixTime
 
@@ -100,10 +100,6 @@ class Challenge(Document):
             raise ValueError(f"a challenge holds for {CHALLENGE_SECONDS} seconds")
         return self
 
-    def encode(self) -> bytes:
-        """Return the canonical bytes."""
-        return canonical(self.model_dump(mode="json", by_alias=True))
-
     @property
     def said(self) -> tuple[str, ...]:
         """The steps in plain words, in their order."""
@@ -112,10 +108,7 @@ class Challenge(Document):
 
 def read_challenge(data: bytes) -> Challenge:
     """Parse canonical challenge bytes; raise Malformed for anything else."""
-    try:
-        return Challenge.model_validate_json(canonical(parse(data)))
-    except ValidationError as error:
-        raise Malformed("not a challenge") from error
+    return read_document(Challenge, data, what="challenge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +136,7 @@ class ChallengeBook:
         )
         row = {
             "nonce": challenge.nonce,
-            "document": challenge.encode(),
+            "document": encode(challenge),
             "expires_at": challenge.expires_at,
             "spent_at": None,
         }

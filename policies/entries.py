@@ -26,6 +26,8 @@ EntryKind = Literal[
     "opt_out",
     "sweep",
     "policy",
+    "trust",
+    "update",
 ]
 
 MAX_ENTRY_BYTES = 4096
@@ -45,6 +47,9 @@ FIELDS: Mapping[EntryKind, frozenset[str]] = MappingProxyType(
         "opt_out": frozenset({"event", "entry"}),
         "sweep": frozenset({"what", "count", "due"}),
         "policy": frozenset({"event", "policy"}),
+        # Whoever has the file reads the id of its manifest inside it, so its digest tells no more.
+        "update": frozenset({"manifest", "update", "file", "store", "subjects"}),
+        "trust": frozenset({"event", "name", "sha256"}),
     }
 )
 """The only field names that an entry of each kind may have.
@@ -108,15 +113,19 @@ def read_entry(data: bytes) -> dict[str, Any]:
 
 
 def about_of(kind: str, content: Mapping[str, Any]) -> str | None:
-    """Return whose newest step an entry is: a consent's commitment, a warrant or the policy's.
+    """Return whose newest step an entry is: a consent's, a warrant's, the policy's, a release's.
 
-    None for the others. An erasure has a subject too, but is no step of the consent.
+    A consent is named by its commitment, a release that was updated by its manifest. None for the
+    others. An erasure has a subject too, but is no step of the consent.
     """
     if kind == "consent_event":
         about: str | None = content.get("subject")
         return about
     if kind == POLICY:
         return POLICY
+    if kind == "update":
+        released: str | None = content.get("manifest")
+        return released
     return content.get("warrant") if kind in _OF_WARRANT else None
 
 

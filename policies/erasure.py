@@ -11,7 +11,6 @@ destroyed, they are listed; an opt-out stays, under a pseudonym of its own.
 
 from __future__ import annotations
 
-import base64
 import os
 import sqlite3
 import string
@@ -40,14 +39,18 @@ from policies.erasure_receipt import (
 from policies.erasure_row import ErasureFailed, Progress, Row, read_progress
 from policies.keyprovider import KeyGone
 from policies.keys import CommitmentKey, SigningKey
+from policies.mentions import find_mentions
 from policies.optout import bind_opt_out
 from policies.residue import Needle, count_copies, needle
 from policies.retention import parse_duration
-from policies.subjectkeys import KeyUnknown
+from policies.subjectkeys import KeyUnknown, new_pseudonym
 from policies.tables import ERASURE, OPT_OUT, TEMPLATE
 
 BACKUP_SECONDS = 7 * 86_400
 """How long backups of the key database are kept; a product choice, named in each receipt."""
+
+PROOF = "proof that a past use was permitted (GDPR Art. 17(3)(e))"
+"""The basis of what stays of a consent and of its uses."""
 
 _DIGEST_CHARS = 64
 _SIDE_FILES = ("", "-journal", "-wal")
@@ -271,7 +274,7 @@ class Eraser:
             if found is None:
                 return
             bound = bind_opt_out(found.entry_id, found.model_sha256)
-            fresh = "ps_" + base64.b32encode(self.random(17)).decode().lower()[:26]
+            fresh = new_pseudonym(self.random)
             vector = keys.open(found.ciphertext, pid=pid, bound=bound)
             moved = {"pid": fresh, "ciphertext": keys.seal(vector, pid=fresh, bound=bound)}
             connection.execute(sa.update(OPT_OUT).where(OPT_OUT.c.pid == pid).values(moved))
@@ -291,11 +294,12 @@ class Eraser:
         kept = [
             _kept(
                 "a consent record and its signed events, without the face template",
-                "proof that a past use was permitted (GDPR Art. 17(3)(e))",
+                PROOF,
                 self._keep_until(record_id),
             )
             for record_id in record_ids
         ]
+        kept += self._kept_mentions(record_ids)
         kept += [
             _kept("log entries with commitments and digests", "an append-only log is proof", None),
             _kept("the pseudonym, marked as erased", "it is never given to anybody again", None),
@@ -305,6 +309,18 @@ class Eraser:
             until = now + self.backup_seconds
             kept.append(_kept("copies of the wrapped key in backups", "recovery", until))
         return kept
+
+    def _kept_mentions(self, record_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what still names those records, with how many there are of each kind."""
+        with self.consents.database.transaction() as connection:
+            found = find_mentions(record_ids, within=connection)
+        lines = (
+            (len(found.warrants), "signed warrants that name a record by its id", PROOF),
+            (len(found.decisions), "decisions, whose facts name a record by its id", PROOF),
+            (found.uses, "uses taken of a record", "they count how often it was used"),
+            (found.shown, "places where a release names a record", "they find what was released"),
+        )
+        return [_kept(f"{count} {what}", basis, None) for count, what, basis in lines if count]
 
     def _keep_until(self, record_id: str) -> int | None:
         try:

@@ -20,7 +20,7 @@ from policies.facts import Measured
 from policies.keys import SigningKey
 from policies.request import Request
 from policies.tables import DECISION, RELEASE, RELEASE_PERSON, RESERVATION, WARRANT
-from policies.warrant import WARRANT_SECONDS, Warrant, read_warrant
+from policies.warrant import SECONDS_PER_CLIP_SECOND, WARRANT_SECONDS, Warrant, read_warrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def sign_warrant(
     """Return the signed warrant of an allowed decision.
 
     `heads`: record id -> hash of the consent's newest step. The warrant runs from the moment of the
-    decision for `WARRANT_SECONDS`.
+    decision for `WARRANT_SECONDS`, and longer for a video.
     """
     body = {
         "schema": "facewarrant/warrant/1",
@@ -94,7 +94,9 @@ def sign_warrant(
         "models": dict(measured.models),
         "policy_sha256": decision.policy_sha256,
         "not_before": decision.evaluated_at,
-        "expires_at": decision.evaluated_at + WARRANT_SECONDS,
+        "expires_at": decision.evaluated_at
+        + WARRANT_SECONDS
+        + SECONDS_PER_CLIP_SECOND * measured.seconds,
         "kid": key.public.kid,
     }
     return read_warrant(canonical(body | {"sig": key.sign("warrant", body)}))

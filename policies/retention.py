@@ -118,14 +118,6 @@ class Deadline:
     event: ClockEvent
     unread: bool
 
-    def seconds_left(self, now: int) -> int:
-        """Return the seconds until it is due; negative when it is over."""
-        return self.due_at - now
-
-    def is_due(self, now: int) -> bool:
-        """Return whether the time has come; the very second counts as come."""
-        return self.seconds_left(now) <= 0
-
 
 def due(event: ClockEvent, at: int, rules: Iterable[LawRule]) -> tuple[Deadline, ...]:
     """Return when each clock of these rules ends for an event at unix time `at`, shortest first.

@@ -9,6 +9,7 @@ destroyed, for ever, and a file that others could open.
 
 from __future__ import annotations
 
+import base64
 import os
 import sqlite3
 import threading
@@ -38,6 +39,9 @@ BUSY_SECONDS = 5
 
 REWRAP_BATCH = 256
 """Keys per transaction of `rewrap`: one fsync serves them all, and no writer waits for long."""
+
+_PSEUDONYM_BYTES = 17
+"""136 random bits, of which 26 letters of base 32 hold 130: no two people meet by chance."""
 
 _SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -77,6 +81,14 @@ class KeyUnknown(TemplateUnreadable):
     """There has never been a key for that pseudonym; nothing of it was sealed here."""
 
     code = "KEY-UNKNOWN"
+
+
+def new_pseudonym(random: Callable[[int], bytes]) -> str:
+    """Return a pseudonym that nothing links to a person (`terms.Pseudonym`).
+
+    `random(n)` gives n unpredictable bytes (`os.urandom`).
+    """
+    return "ps_" + base64.b32encode(random(_PSEUDONYM_BYTES)).decode().lower()[:26]
 
 
 @dataclass(frozen=True, slots=True)

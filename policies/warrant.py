@@ -35,6 +35,10 @@ from policies.terms import (
 WARRANT_SECONDS = 600
 """An image is swapped in seconds; ten minutes leave room for a queue and little for theft."""
 
+SECONDS_PER_CLIP_SECOND = 120
+"""What a warrant lasts longer for every second of video: 25 frames, each measured, swapped and
+marked, at up to five seconds a frame on a processor alone."""
+
 State = Literal["issued", "started", "released", "aborted"]
 
 

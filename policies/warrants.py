@@ -17,16 +17,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from policies.audit import AuditLog, Receipt
-from policies.consent import ConsentBroken
-from policies.consents import ConsentBook, ConsentUnknown
+from policies.consents import ConsentBook
 from policies.database import Database
 from policies.decide import Decision, Refused, decide
 from policies.facts import Measured, assume_best
 from policies.gather import gather_facts
+from policies.holding import require_consent, require_decision, require_uses
 from policies.house import House
 from policies.issue import (
     LogPlace,
-    count_uses,
     describe_decision,
     give_back,
     keep_decision,
@@ -41,7 +40,6 @@ from policies.warrant import (
     State,
     Warrant,
     WarrantInvalid,
-    WarrantPerson,
     read_warrant,
     verify_issuer,
     verify_warrant,
@@ -176,6 +174,17 @@ class WarrantDesk:
             self._move(warrant.warrant_id, "issued", "started", within=connection)
         return ActiveWarrant(_GRANT, warrant, self)
 
+    def resume(self, warrant: Warrant) -> ActiveWarrant:
+        """Return the capability of a started warrant for a video again: its process was killed.
+
+        What it is used for still ends once, at `finish`. Raises WarrantInvalid when the warrant no
+        longer holds, and for a picture, which is quickly made anew under a new warrant.
+        """
+        self.check(warrant, state="started")
+        active = ActiveWarrant(_GRANT, warrant, self)
+        active.require(medium="video")
+        return active
+
     def finish(
         self,
         warrant: ActiveWarrant,
@@ -191,7 +200,7 @@ class WarrantDesk:
         document = require_active(warrant).document
         with self.database.transaction() as connection:
             self.check(document, state="started", within=connection)
-            self._check_uses(document, connection)
+            require_uses(document, self.consents, now=self.clock(), within=connection)
             self._move(document.warrant_id, "started", "released", within=connection)
             content = {**release, "warrant": document.warrant_id}
             receipt = self.log.append("release", content, within=connection)
@@ -292,40 +301,10 @@ class WarrantDesk:
         # The state column is not signed; the log also knows which warrants have ended.
         if self.log.newest(warrant.warrant_id, within=within) is not None:
             raise WarrantInvalid("the log says the warrant has ended", code="WARRANT-SPENT")
-        self._check_decision(warrant, within)
+        require_decision(warrant, self.log, within)
         for person in warrant.people:
-            self._check_consent(person, within)
+            require_consent(person, self.consents, within)
         return None
-
-    def _check_decision(self, warrant: Warrant, connection: sa.Connection) -> None:
-        """Raise WarrantInvalid unless the log holds the decision that the warrant was issued on."""
-        entry = self.log.entry(warrant.decision_index, within=connection) or {}
-        found = (entry.get("kind"), entry.get("decision"), entry.get("allow"))
-        if found != ("decision", warrant.decision_sha256, True):
-            raise WarrantInvalid(
-                "the log does not hold the decision behind the warrant", code="WARRANT-UNLOGGED"
-            )
-
-    def _check_uses(self, warrant: Warrant, connection: sa.Connection) -> None:
-        """Raise WarrantInvalid when a consent was used up meanwhile, whatever let that happen."""
-        for record_id in {person.record_id for person in warrant.people}:
-            used = count_uses(
-                record_id, now=self.clock(), besides=warrant.warrant_id, within=connection
-            )
-            consent = self.consents.read(record_id, within=connection)
-            if used >= consent.record.limits.max_uses:
-                raise WarrantInvalid("no uses of a consent are left", code="CONSENT-CHANGED")
-
-    def _check_consent(self, person: WarrantPerson, connection: sa.Connection) -> None:
-        try:
-            state = self.consents.read(person.record_id, within=connection).state
-        except (ConsentBroken, ConsentUnknown) as error:
-            raise WarrantInvalid(error.message, code="CONSENT-CHANGED") from error
-        if state.status != "confirmed" or state.head != person.consent_head:
-            raise WarrantInvalid(
-                f"the consent of the {person.role} changed: it is '{state.status}' now",
-                code="CONSENT-CHANGED",
-            )
 
     def _evaluate(
         self,

@@ -1,8 +1,8 @@
-"""The assertions of a manifest: their labels, our two schemas, and careful readers for all of them.
+"""The assertions of a manifest: their labels, our three schemas, and careful readers for all.
 
 A manifest that was read may be hostile even when its signature is good: any field may be missing,
 of another type, or there twice. The readers here never raise for that; they return what is
-well-formed and None or nothing for the rest. Refused, as None: a warrant or consent assertion that
+well-formed and None or nothing for the rest. Refused, as None: one of ours that
 is repeated or has one field outside its schema.
 """
 
@@ -16,13 +16,14 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from policies.terms import Digest, Document, ModelName, PersonRole
+from policies.terms import Digest, Document, ModelName, PersonRole, UnixTime
 
 ACTIONS = "c2pa.actions"
 SOFT_BINDING = "c2pa.soft-binding"
 TRAINING = "cawg.training-mining"
 WARRANT = "org.facewarrant.warrant"
 CONSENT = "org.facewarrant.consent"
+WITHDRAWAL = "org.facewarrant.withdrawal"
 
 Json: TypeAlias = dict[str, Any]
 Origin = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/:+-]{1,120}$")]
@@ -70,6 +71,24 @@ class ConsentAssertion(Document):
     consents: Annotated[tuple[ConsentCommitment, ...], Field(min_length=1)]
 
 
+class EndedConsent(Document):
+    """A consent that ended: by its commitment, when, and where the log says so; never why or whose.
+
+    `at`: unix seconds of the log entry.
+    """
+
+    commitment: Digest
+    at: UnixTime
+    log: LogPosition
+
+
+class WithdrawalAssertion(Document):
+    """The assertion org.facewarrant.withdrawal: which consents of the release below ended since."""
+
+    version: Literal[1]
+    consents: Annotated[tuple[EndedConsent, ...], Field(min_length=1)]
+
+
 @dataclass(frozen=True, slots=True)
 class SoftBinding:
     """A watermark id the manifest claims: the algorithm and the raw id."""
@@ -86,6 +105,11 @@ def read_warrant(manifest: Json) -> WarrantAssertion | None:
 def read_consent(manifest: Json) -> ConsentAssertion | None:
     """Return the consent assertion of a manifest; None when absent, repeated or ill-formed."""
     return _read_one(manifest, CONSENT, ConsentAssertion)
+
+
+def read_withdrawal(manifest: Json) -> WithdrawalAssertion | None:
+    """Return the withdrawal assertion of a manifest; None when absent, repeated or ill-formed."""
+    return _read_one(manifest, WITHDRAWAL, WithdrawalAssertion)
 
 
 def read_soft_bindings(manifest: Json) -> tuple[SoftBinding, ...]:

@@ -6,14 +6,17 @@ its first bytes; refused: everything but the picture types and MP4.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from provenance.containers import BRANDS_OF_PICTURES, Mime, sniff_mime
-from provenance.errors import Undecodable, Unsupported
+from provenance.errors import Empty, Undecodable, Unsupported
 
 VideoMime = Literal["video/mp4"]
 AssetMime: TypeAlias = Mime | VideoMime
@@ -24,6 +27,7 @@ Content: TypeAlias = bytes | Path
 """The bytes of a file, or where they lie."""
 
 _HEAD_BYTES = 4096
+_EBML = bytes.fromhex("1a45dfa3")  # RFC 8794, section 8.1
 
 
 class Input(Protocol):
@@ -51,24 +55,47 @@ class Inputs(NamedTuple):
 
 @contextmanager
 def opened(content: Content) -> Iterator[BinaryIO]:
-    """Give an open file, to be read from its start; raise Undecodable when there is none."""
+    """Give an open file, to be read from its start; raise Undecodable when there is none.
+
+    A named pipe would wait for a writer for ever; it is no file.
+    """
     if isinstance(content, bytes):
         yield io.BytesIO(content)
         return
     try:
-        file = content.open("rb")
+        file = open(content, "rb", opener=_open_at_once)
     except OSError as error:
         raise Undecodable(f"the file cannot be read: {error.strerror}") from error
     with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Undecodable("the file cannot be read: it is no plain file")
         yield file
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def sniff_asset(content: Content) -> AssetMime:
-    """Return the type that the first bytes name; raise Unsupported for any other, Undecodable."""
+    """Return the type that the first bytes name.
+
+    Raises Unsupported for any other, Empty for nothing, and Undecodable.
+    """
     with opened(content) as file:
         head = file.read(_HEAD_BYTES)
-    if head[4:8] == b"ftyp" and head[8:12] not in BRANDS_OF_PICTURES:
-        if head[8:12] == b"qt  ":
-            raise Unsupported("the file is QuickTime", mend="export it as MP4 with H.264")
-        return VIDEO
-    return sniff_mime(head)
+    if not head:
+        raise Empty("the file is empty")
+    if head.startswith(_EBML):
+        raise Unsupported("the file is Matroska or WebM", mend="save it as MP4")
+    return VIDEO if is_video(head) else sniff_mime(head)
+
+
+def is_video(head: bytes) -> bool:
+    """Tell whether a file's first bytes are those of MP4, or of QuickTime, which has its boxes."""
+    return head[4:8] == b"ftyp" and head[8:12] not in BRANDS_OF_PICTURES
+
+
+def digest_of(content: Content) -> str:
+    """Return the SHA-256 of a file, hex; raises Undecodable."""
+    with opened(content) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

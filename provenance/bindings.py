@@ -13,8 +13,9 @@ import binascii
 from dataclasses import dataclass
 
 from policies.errors import Malformed
+from provenance import pixels
 from provenance.fingerprints import ALG, Fingerprint
-from provenance.media import DEFAULT_LIMITS, Limits, decode
+from provenance.media import DEFAULT_LIMITS, Limits, Loader, decode
 from provenance.pixels import Frame
 from provenance.recovery import Recovered, compare, recover
 from provenance.registry import Registry, ReleaseRow
@@ -50,13 +51,15 @@ def read_binding(alg: str, value: str) -> Binding:
 class Bindings:
     """Looks manifests up in one deployment's register and store.
 
-    Without `watermark`, marks are neither read nor looked up.
+    Without `watermark`, marks are neither read nor looked up. `load` decodes the pictures that are
+    asked about; a `DecodePool` does it in a process of its own, which a service for others needs.
     """
 
     registry: Registry
     store: Store
     watermark: Watermark | None = None
     limits: Limits = DEFAULT_LIMITS
+    load: Loader = pixels.load
 
     @property
     def watermarks(self) -> tuple[str, ...]:
@@ -94,12 +97,12 @@ class Bindings:
         """Return the manifests of the releases that a picture is a copy of, most alike first.
 
         `alg` restricts to one algorithm; `hint` names a release to compare with besides. Raises
-        Malformed, MediaError for what is no picture, StoreUnavailable.
+        Malformed, MediaError for what is no picture and where `load` fails, StoreUnavailable.
         """
         if alg:
             self.require(alg)
         hinted = self._hinted(hint)
-        frame = decode(data, limits=self.limits).frame
+        frame = decode(data, limits=self.limits, load=self.load).frame
         found = self._compared(hinted, frame)
         if alg != ALG:
             found += self._compared(self._marked(frame), frame)

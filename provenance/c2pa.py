@@ -3,13 +3,11 @@
 It never goes on the net; for a time stamp it asks a loopback address of ours (`timestamps`).
 
 Refused: signing without an active warrant for these very inputs, with a claim that cites another
-warrant, or on top of an input whose own manifest does not hold; an output that breaks our rules
-when read back. None of the library's errors, types or texts leave this module; `reading` judges
-what the library reports.
+warrant, or on top of an input whose own manifest does not hold; an update without a notice of
+withdrawal for this very file; an output that breaks our rules when read back. None of the library's
+errors, types or texts leave this module; `reading` judges what the library reports.
 
-Every context is explicit, because the library's defaults fetch remote manifests (measured, c2pa-rs
-0.91) and its settings silently accept unknown keys: no thumbnails, no remote manifest, no OCSP, no
-host allowed.
+Every context is opened with explicit settings (`c2pa_settings`).
 """
 
 from __future__ import annotations
@@ -18,47 +16,49 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+from xml.sax.saxutils import unescape
 
 import c2pa  # type: ignore[import-untyped]  # absolute import: the library, not this module
 
+from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.assertions import Json
 from provenance.asset import AssetMime, Content, Input, Inputs, opened, sniff_asset
+from provenance.c2pa_settings import read_settings, sign_settings
 from provenance.chains import TrustAnchors
+from provenance.containers import sniff_mime
 from provenance.errors import MediaError, SigningFailed
 from provenance.manifest import (
-    CREATED_LABELS,
-    GENERATOR,
     MAX_STORE_BYTES,
     SwapClaim,
     build_manifest,
 )
+from provenance.notice import NoticeRefused, WithdrawalNotice, require_notice
 from provenance.reading import ManifestReading, Verdict, judge
 from provenance.signers import Signer
 from provenance.timestamps import Relay, TimeStamper, TsaUnavailable, serve_stamps
+from provenance.withdrawal import PARENT, build_update
 
-__all__ = ["IngredientRefused", "ManifestReading", "Signed", "read_manifest", "sign_manifest"]
+__all__ = [
+    "IngredientRefused",
+    "ManifestReading",
+    "Signed",
+    "read_manifest",
+    "sign_manifest",
+    "sign_update",
+]
 
 MAX_FOREIGN_STORE_BYTES = 8_000_000
 """Largest manifest store taken from outside a file; thumbnails of long edit chains reach 1-2 MB."""
 
-# Key usages accepted for signing and reading; the library's own list has e-mail protection alone.
-_TRUST_CONFIG = """\
-1.3.6.1.5.5.7.3.4
-1.3.6.1.5.5.7.3.36
-1.3.6.1.5.5.7.3.8
-1.3.6.1.5.5.7.3.9
-1.3.6.1.4.1.311.76.59.1.9
-1.3.6.1.4.1.62558.2.1
-"""
-_OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+_REMOTE = "Remote: must fetch remote manifests from url "  # only this text has the address
 _RELATIONSHIPS = {"target": "parentOf", "source": "componentOf"}
 _ALGORITHMS = {
     "ES256": c2pa.C2paSigningAlg.ES256,
@@ -115,19 +115,52 @@ def sign_manifest(
     signer.check()
     for label, given in inputs._asdict().items():
         _require_sound(label, given)
-    callback = _Callback(signer, active)
+    callback = _Callback(signer, lambda structure: signer.sign(structure, warrant=active))
+    parts = [
+        _Part(label, given.content, given.mime, _RELATIONSHIPS[label], _instance_id(claim, label))
+        for label, given in inputs._asdict().items()
+    ]
+    draft = _Draft(build_manifest(claim), parts)
     with _serve(stamper) as relay, opened(content) as file, _writing(out) as written:
-        try:
-            url = relay.url if relay else None
-            store = _sign(file, written, claim, inputs, callback, url)
-        except c2pa.C2paError as error:
-            cause = callback.error or _stamp_error(relay, callback) or error
-            if isinstance(cause, Error):
-                raise cause from None
-            raise SigningFailed("no valid signature came back from the signer") from cause
+        store = _sign(file, written, draft, callback, relay)
         data = written.getvalue() if isinstance(written, io.BytesIO) else b""
         written.flush()
         return _read_back(out or data, data, store, claim.mime, stamped=stamper is not None)
+
+
+def sign_update(
+    data: bytes,
+    *,
+    notice: WithdrawalNotice,
+    signer: Signer,
+    stamper: TimeStamper,
+    anchors: TrustAnchors,
+) -> Signed:
+    """Return a released picture with an update manifest that says which consents ended.
+
+    Its pixels and its released manifest stay as they are; that one becomes the parent. In a WebP
+    the length of the file is under the hard binding (measured, c2pa-rs 0.91), so there the new
+    manifest is a standard one, with a binding of its own to the same picture. `anchors`: who is
+    believed about the release's time stamp, where its certificate has ended since.
+    Raises NoticeRefused unless `notice` is for this very file and the consents its manifest names;
+    else as `sign_manifest` does.
+    """
+    given = require_notice(notice)
+    given.require()
+    row, mime = given.row, sniff_mime(data)
+    reading = read_manifest(data, mime, anchors=anchors)
+    named = {one["commitment"] for one in (reading.consent or {}).get("consents", ())}
+    same = (sha256_hex(data), reading.manifest_id) == (row.output_sha256, row.manifest_id)
+    if not (same and reading.intact and {one.commitment for one in given.ended} <= named):
+        raise NoticeRefused("the notice is not about this file and its consents")
+    signer.check()
+    callback = _Callback(signer, lambda structure: signer.sign_update(structure, notice=given))
+    parts = [_Part(PARENT, data, mime, "parentOf", f"xmp:iid:{row.mark_id}")]
+    draft = _Draft(build_update(given, mime), parts, mime != "image/webp", anchors)
+    with _serve(stamper) as relay, io.BytesIO(data) as file, io.BytesIO() as written:
+        store = _sign(file, written, draft, callback, relay)
+        updated = written.getvalue()
+    return _read_back(updated, updated, store, mime, stamped=True)
 
 
 def read_manifest(
@@ -144,9 +177,12 @@ def read_manifest(
         found = _report(content, mime, anchors, store)
         return ManifestReading("no_manifest") if found is None else judge(*found)
     except c2pa.C2paError as error:
-        if str(error).startswith("Remote"):
+        kind, _, url = str(error).partition(_REMOTE)
+        if kind == "" and url:
             return ManifestReading(
-                "remote_manifest_not_fetched", detail="the manifest is on a server; none is fetched"
+                "remote_manifest_not_fetched",
+                detail="the manifest is on a server; none is fetched",
+                remote_url=unescape(url),  # the library leaves XML's own escapes in
             )
         return ManifestReading("unreadable", detail="the manifest or the file cannot be parsed")
     except (ValueError, RecursionError):
@@ -156,15 +192,15 @@ def read_manifest(
 class _Callback:
     """What the library calls to sign; keeps the error, which the library would drop."""
 
-    def __init__(self, signer: Signer, warrant: ActiveWarrant) -> None:
+    def __init__(self, signer: Signer, sign: Callable[[bytes], bytes]) -> None:
         self.signer = signer
-        self.warrant = warrant
+        self.sign = sign
         self.error: Exception | None = None
         self.signed = False
 
     def __call__(self, structure: bytes) -> bytes:
         try:
-            signature = self.signer.sign(structure, warrant=self.warrant)
+            signature = self.sign(structure)
         # Whatever a key service raises is raised again once the library has given up.
         except Exception as error:  # noqa: BLE001
             self.error = error
@@ -226,30 +262,56 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One ingredient of a manifest to be signed."""
+
+    label: str
+    content: Content
+    mime: AssetMime
+    relationship: str
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A manifest to be signed; `anchors`: who is believed about its parts."""
+
+    definition: Json
+    parts: Sequence[_Part]
+    update: bool = False
+    anchors: TrustAnchors | None = None
+
+
 def _sign(
-    file: BinaryIO,
-    out: BinaryIO,
-    claim: SwapClaim,
-    inputs: Inputs,
-    callback: _Callback,
-    stamp_url: str | None,
+    file: BinaryIO, out: BinaryIO, draft: _Draft, callback: _Callback, relay: Relay | None
 ) -> bytes:
+    """Sign and return the store; raise what the signer or the time stamp raised, else ours."""
     alg, chain_pem = _ALGORITHMS[callback.signer.alg], callback.signer.chain_pem
-    with (
-        c2pa.Context.from_dict(_sign_settings()) as context,
-        c2pa.Signer.from_callback(callback, alg, chain_pem, stamp_url) as signer,
-        c2pa.Builder(build_manifest(claim), context=context) as builder,
-    ):
-        for label, given in inputs._asdict().items():
-            described = {
-                "title": label,
-                "label": label,
-                "relationship": _RELATIONSHIPS[label],
-                "instance_id": _instance_id(claim, label),
-            }
-            with opened(given.content) as bytes_of:
-                builder.add_ingredient(described, given.mime, bytes_of)
-        return bytes(builder.sign(signer, claim.mime, file, out))
+    stamp_url = relay.url if relay else None
+    try:
+        with (
+            c2pa.Context.from_dict(sign_settings(draft.anchors)) as context,
+            c2pa.Signer.from_callback(callback, alg, chain_pem, stamp_url) as signer,
+            c2pa.Builder(draft.definition, context=context) as builder,
+        ):
+            if draft.update:
+                builder.set_intent(c2pa.C2paBuilderIntent.UPDATE)
+            for part in draft.parts:
+                described = {
+                    "title": part.label,
+                    "label": part.label,
+                    "relationship": part.relationship,
+                    "instance_id": part.instance_id,
+                }
+                with opened(part.content) as bytes_of:
+                    builder.add_ingredient(described, part.mime, bytes_of)
+            return bytes(builder.sign(signer, draft.definition["format"], file, out))
+    except c2pa.C2paError as error:
+        cause = callback.error or _stamp_error(relay, callback) or error
+        if isinstance(cause, Error):
+            raise cause from None
+        raise SigningFailed("no valid signature came back from the signer") from cause
 
 
 def _why_unfit(content: Content, mime: AssetMime, store: bytes | None) -> str:
@@ -288,36 +350,11 @@ def _read_back(
     return Signed(data, store, reading.manifest_id, stamped)
 
 
-def _sign_settings() -> Json:
-    return {
-        "builder": {
-            "claim_generator_info": dict(GENERATOR),
-            "thumbnail": {"enabled": False},
-            "created_assertion_labels": list(CREATED_LABELS),
-        },
-        "trust": {"trust_config": _TRUST_CONFIG},
-        "verify": {"verify_after_sign": True, "verify_trust": False, **_OFFLINE},
-        "core": {"allowed_network_hosts": []},
-    }
-
-
-def _read_settings(anchors: TrustAnchors) -> Json:
-    trust = {"trust_config": _TRUST_CONFIG}
-    if anchors.certificates or anchors.time_stamping:
-        # The library has one list for signers and time stamps; `TrustAnchors` keeps them apart.
-        trust["trust_anchors"] = anchors.pem + anchors.time_stamping_pem
-    return {
-        "trust": trust,
-        "verify": {"verify_trust": True, **_OFFLINE},
-        "core": {"allowed_network_hosts": []},
-    }
-
-
 def _report(
     content: Content, mime: AssetMime, anchors: TrustAnchors, store: bytes | None
 ) -> tuple[Json, Json, str] | None:
     """Return the manifests, the validation results and the state; None without a manifest."""
-    with c2pa.Context.from_dict(_read_settings(anchors)) as context, opened(content) as file:
+    with c2pa.Context.from_dict(read_settings(anchors)) as context, opened(content) as file:
         reader = c2pa.Reader.try_create(mime, file, store, context=context)
         if reader is None:
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from provenance.confinement import close_calls, leave_network, limit_next_job, limit_process
 from provenance.errors import MediaError
@@ -26,6 +26,9 @@ from provenance.exchange import (
 
 if TYPE_CHECKING:
     from provenance.pixels import Pixels
+
+
+Loaded = TypeVar("Loaded")
 
 
 class Source(Protocol):
@@ -102,6 +105,28 @@ def fall_silent() -> bool:
     return close_calls()
 
 
+def get_ready(
+    arguments: Sequence[str],
+    sink: Sink,
+    load: Callable[[], Loaded],
+    limit: Callable[[int], bool],
+    close: Callable[[], bool],
+) -> tuple[Loaded, int]:
+    """Give up everything, greet, and return what `load` loaded and the processor seconds a job.
+
+    `arguments`: memory in bytes and those seconds. The order is the point: limits before codecs,
+    codecs before the calls are closed, and all of it before anything foreign is read.
+    """
+    memory, cpu = map(int, arguments)
+    shields: set[Shield] = {"network"} if limit(memory) else set()
+    loaded = load()
+    if close():
+        shields.add("calls")
+    sink.write(pack_hello(frozenset(shields)))
+    sink.flush()
+    return loaded, cpu
+
+
 def main(
     arguments: Sequence[str],
     source: Source,
@@ -110,11 +135,5 @@ def main(
     close: Callable[[], bool] = fall_silent,
 ) -> None:
     """Run one worker; `arguments`: memory in bytes and processor seconds a picture."""
-    memory, cpu = map(int, arguments)
-    shields: set[Shield] = {"network"} if limit(memory) else set()
-    load = load_codecs()
-    if close():
-        shields.add("calls")
-    sink.write(pack_hello(frozenset(shields)))
-    sink.flush()
+    load, cpu = get_ready(arguments, sink, load_codecs, limit, close)
     serve(source, sink, load, lambda: limit_next_job(cpu))

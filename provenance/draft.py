@@ -54,9 +54,7 @@ class Draft:
         active = require_active(warrant)
         for picture in (source, target):
             require_picture(picture)
-        active.require(
-            source_sha256=source.sha256, target_sha256=target.sha256, medium="image"
-        )
+        active.require(source_sha256=source.sha256, target_sha256=target.sha256, medium="image")
         require_models(maker.models, active)
         require_frame(frame)
         if frame.shape != target.frame.shape:

@@ -16,6 +16,7 @@ Subject = Literal[
     "trust lists",
     "time stamp",
     "revocation",
+    "product",
     "ingredients",
     "lint",
     "watermark",

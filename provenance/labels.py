@@ -209,8 +209,11 @@ def _combine(said: Sequence[Statement], problems: list[str]) -> Labels | None:
         problems.append(
             f"the AIGC ProduceID {_quote(aigc.ProduceID)} is not the identifier {_quote(output_id)}"
         )
+    source_type = _as_text(values["source_type"])
+    if aigc is not None and source_type is not None and source_type not in _AI_SOURCE_TYPES:
+        problems.append(f"AIGC says AI-made, DigitalSourceType {_quote(source_type)}")
     return Labels(
-        source_type=_as_text(values["source_type"]),
+        source_type=source_type,
         provider=_as_text(values["provider"]),
         system=_as_text(values["system"]),
         version=_as_text(values["version"]),

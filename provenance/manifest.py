@@ -27,6 +27,7 @@ from provenance.assertions import (
     SOFT_BINDING,
     TRAINING,
     WARRANT,
+    WITHDRAWAL,
     ConsentAssertion,
     ConsentCommitment,
     Json,
@@ -50,7 +51,7 @@ GENERATOR: Mapping[str, str] = {"name": "FaceWarrant", "version": "0.1.0", "spec
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC digital source type of a swap: a real picture with parts made by a trained model."""
 
-CREATED_LABELS = (ACTIONS, "c2pa.ingredient", SOFT_BINDING, TRAINING, WARRANT, CONSENT)
+CREATED_LABELS = (ACTIONS, "c2pa.ingredient", SOFT_BINDING, TRAINING, WARRANT, CONSENT, WITHDRAWAL)
 """Assertions we vouch for ourselves; a gathered one would only be passed on (C2PA 2.2, 10.2)."""
 
 MAX_STORE_BYTES = 64 * 1024
@@ -71,12 +72,17 @@ FindingCode = Literal[
     "NO-INGREDIENT-DELTAS",
     "NO-TIME-STAMP",
     "OPENED-SOURCE-TYPE",
+    "RESOURCE-NAME",
+    "REDACTED",
     "SOFT-BINDING-MALFORMED",
     "SOFT-BINDING-UNKNOWN",
     "SOURCE-TYPE-MISSING",
     "STORE-TOO-LARGE",
     "THUMBNAIL",
     "WARRANT-SCHEMA",
+    "WITHDRAWAL-FOREIGN",
+    "WITHDRAWAL-SCHEMA",
+    "WITHDRAWAL-SHAPE",
 ]
 
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,40}$")]
@@ -85,6 +91,10 @@ Algorithm = Annotated[
     str, StringConstraints(pattern=r"^org\.facewarrant(\.[A-Za-z0-9-]{1,40}){1,4}$")
 ]
 
+ALWAYS_WRONG = frozenset({"MANY-PARENTS", "RESOURCE-NAME"})
+"""Rules a validator must enforce whoever wrote the manifest; the library does not (measured)."""
+
+_LINK = "self#jumbf="
 _TRAINING_USES = (
     "cawg.ai_generative_training",
     "cawg.ai_training",
@@ -236,6 +246,7 @@ def lint_manifest(manifest: Json, *, store_bytes: int | None = None) -> tuple[Li
     is ours.
     """
     rules = [*_lint_ingredients(manifest), *_lint_actions(manifest), *_lint_bindings(manifest)]
+    rules += _lint_names(manifest)
     if _is_ours(manifest):
         rules += [*_lint_own(manifest), *_lint_own_schema(manifest)]
         if store_bytes is not None and store_bytes > MAX_STORE_BYTES:
@@ -288,15 +299,35 @@ def _lint_bindings(manifest: Json) -> Iterator[LintFinding]:
             yield LintFinding("SOFT-BINDING-UNKNOWN", "a watermark of an algorithm we cannot read")
 
 
+def _lint_names(manifest: Json) -> Iterator[LintFinding]:
+    """Find names that lead out of the store: no reader may make a path of them."""
+    pictures = [manifest, *objects(manifest.get("ingredients"))]
+    links = [picture.get(kind) for picture in pictures for kind in ("thumbnail", "data")]
+    names = [one.get("identifier") for one in links if isinstance(one, dict)]
+    names += [entry.get("label") for entry in objects(manifest.get("assertions"))]
+    if any(isinstance(name, str) and _climbs(name) for name in names):
+        yield LintFinding("RESOURCE-NAME", "a part is named like a file outside the manifest")
+
+
+def _climbs(name: str) -> bool:
+    path = name.removeprefix(_LINK)
+    absolute = "//" in path if name.startswith(_LINK) else path.startswith(("/", "file:"))
+    return absolute or "\\" in path or ".." in path.split("/")
+
+
 def _lint_own(manifest: Json) -> Iterator[LintFinding]:
     if any(entry.get("created") is not True for entry in objects(manifest.get("assertions"))):
         yield LintFinding("GATHERED", "our output passes on assertions it does not vouch for")
     pictures = [manifest, *objects(manifest.get("ingredients"))]
     if any("thumbnail" in picture for picture in pictures):
         yield LintFinding("THUMBNAIL", "our output carries a thumbnail")
+    if manifest.get("redactions"):
+        yield LintFinding("REDACTED", "our output takes back assertions of a part: ours never do")
 
 
 def _lint_own_schema(manifest: Json) -> Iterator[LintFinding]:
+    if find_data(manifest, WITHDRAWAL):
+        return  # an update says what it adds to the release below it: `withdrawal` judges both
     if read_warrant(manifest) is None:
         yield LintFinding("WARRANT-SCHEMA", "no single well-formed warrant assertion")
     if read_consent(manifest) is None:

@@ -105,7 +105,7 @@ class Picture:
     frame: Frame = field(repr=False)
     sha256: str
     door: InitVar[object] = None
-    alpha: Alpha | None = None
+    alpha: Alpha | None = field(default=None, repr=False)
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self, door: object) -> None:

@@ -66,10 +66,13 @@ DEFAULT_CONFINEMENT: Final = Confinement()
 class Worker:
     """One process, from its start to its end; used by one thread at a time."""
 
-    def __init__(self, module: str, confinement: Confinement, python: str) -> None:
+    def __init__(
+        self, module: str, confinement: Confinement, python: str, inherited: tuple[int, ...] = ()
+    ) -> None:
+        """Start `provenance.<module>`; `inherited`: open files it gets under the same numbers."""
         self.files, self.spoilt, self.owner = 0, False, os.getpid()
         self._confinement = confinement
-        self.process = _start(module, confinement, python)
+        self.process = _start(module, confinement, python, inherited)
         pipes = (self.process.stdin, self.process.stdout, self.process.stderr)
         self._pipes = [pipe for pipe in pipes if pipe is not None]
         self._requests, self._answers, self._complaints = (pipe.fileno() for pipe in self._pipes)
@@ -170,7 +173,9 @@ class Deadline:
                 self._process.kill()
 
 
-def _start(module: str, confinement: Confinement, python: str) -> subprocess.Popen[bytes]:
+def _start(
+    module: str, confinement: Confinement, python: str, inherited: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     limits = (str(confinement.memory_bytes), str(confinement.cpu_seconds))
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
@@ -182,6 +187,7 @@ def _start(module: str, confinement: Confinement, python: str) -> subprocess.Pop
             env=_ENVIRONMENT,
             cwd="/",
             start_new_session=True,
+            pass_fds=inherited,
         )
     except OSError as error:
         raise DecodeUnavailable("the decoding worker cannot be started") from error

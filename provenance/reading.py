@@ -9,7 +9,7 @@ field is taken for what it should be.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from provenance.assertions import (
     read_consent,
     read_soft_bindings,
     read_warrant,
+    read_withdrawal,
 )
 from provenance.lint import find_notices
 from provenance.manifest import LintFinding, lint_manifest
@@ -33,6 +34,7 @@ from provenance.tree import (
     delta_codes_by_uri,
     grow_tree,
 )
+from provenance.withdrawal import lint_withdrawal, released_below
 
 Verdict = Literal[
     "trusted",
@@ -75,7 +77,11 @@ class ManifestReading:
     keep their schema; `source_types`: IPTC digital source types of the actions; `findings`: broken
     rules; `notices`: what is missing without breaking one; `misused`: what led only to an anchor
     that was given for the other use; `tree`: this manifest and everything below it; `detail`: why
-    nothing could be read, in our words.
+    nothing could be read, in our words; `remote_url`: where a hostile file may send its reader.
+
+    `withdrawal`: org.facewarrant.withdrawal, in an update manifest on a release of its own signer;
+    soft bindings, warrant, consent, actions and source types are then the release's, whose id is
+    `released_id` (else it is `manifest_id`). `redacted`: assertions that were taken out of parts.
     """
 
     verdict: Verdict
@@ -92,6 +98,9 @@ class ManifestReading:
     soft_bindings: tuple[SoftBinding, ...] = ()
     warrant: Mapping[str, Any] | None = None
     consent: Mapping[str, Any] | None = None
+    withdrawal: Mapping[str, Any] | None = None
+    released_id: str = ""
+    redacted: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     source_types: tuple[str, ...] = ()
     findings: tuple[LintFinding, ...] = ()
@@ -99,6 +108,7 @@ class ManifestReading:
     misused: tuple[Literal["signer", "time stamp"], ...] = ()
     tree: ManifestNode | None = None
     detail: str = ""
+    remote_url: str = field(default="", repr=False)
 
     @property
     def time_stamp(self) -> TimeStampState:
@@ -147,10 +157,14 @@ def judge(report: Json, results: Json, state: str) -> ManifestReading:
     signature = as_object(manifest.get("signature_info"))
     failures, successes = code_list(active), code_list(active, "success")
     bad = _ingredient_failures(report, results)
-    warrant, consent = read_warrant(manifest), read_consent(manifest)
+    findings = (*lint_manifest(manifest), *lint_withdrawal(report))
+    withdrawal = None if lint_withdrawal(report) else read_withdrawal(manifest)
+    below = released_below(report) if withdrawal else None
+    released_id, said = below or (manifest_id, manifest)
+    warrant, consent = read_warrant(said), read_consent(said)
     signed_at = _time(signature.get("time"))
     tools = [str(tool.get("name", "")) for tool in objects(manifest.get("claim_generator_info"))]
-    kinds = (action.get("digitalSourceType") for action in find_actions(manifest))
+    kinds = (action.get("digitalSourceType") for action in find_actions(said))
     return ManifestReading(
         verdict=_verdict(state, failures, TRUSTED in successes, bad),
         state=state,
@@ -163,12 +177,15 @@ def judge(report: Json, results: Json, state: str) -> ManifestReading:
         time_stamped="timeStamp.trusted" in successes,
         issuer=str(signature.get("issuer") or ""),
         claim_generator=tools[0] if tools else "",
-        soft_bindings=read_soft_bindings(manifest),
+        soft_bindings=read_soft_bindings(said),
         warrant=warrant.model_dump(mode="json") if warrant else None,
         consent=consent.model_dump(mode="json") if consent else None,
-        actions=read_actions(manifest),
+        withdrawal=withdrawal.model_dump(mode="json") if withdrawal else None,
+        released_id=released_id,
+        redacted=_redacted(report),
+        actions=read_actions(said),
         source_types=tuple(kind for kind in kinds if isinstance(kind, str)),
-        findings=lint_manifest(manifest),
+        findings=findings,
         notices=find_notices(manifest, results),
         tree=grow_tree(report, results),
     )
@@ -209,6 +226,16 @@ def _ingredient_failures(report: Json, results: Json) -> tuple[IngredientFailure
 
 def _delta_codes(results: Json) -> tuple[str, ...]:
     return tuple(code for codes in delta_codes_by_uri(results).values() for code in codes)
+
+
+def _redacted(report: Json) -> tuple[str, ...]:
+    """Return the assertions that a manifest of the store takes out of another, by their labels."""
+    found: list[str] = []
+    for manifest in as_object(report.get("manifests")).values():
+        named = as_object(manifest).get("redactions")
+        if isinstance(named, list):
+            found += [str(uri).rpartition("/")[2][:120] for uri in named]
+    return tuple(dict.fromkeys(found))
 
 
 def _time(value: object) -> datetime | None:

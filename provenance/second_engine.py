@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from policies.errors import Error
+from provenance.asset import Content
 from provenance.chains import TrustAnchors
 from provenance.evidence import Evidence
 from provenance.reading import ManifestReading
@@ -29,7 +30,7 @@ _OURS: Mapping[str, tuple[EngineState, ...]] = {
     "invalid": ("Invalid", "unreadable"),
     "ingredient_invalid": ("Invalid",),
     "no_manifest": ("absent",),
-    "remote_manifest_not_fetched": ("absent",),
+    "remote_manifest_not_fetched": ("absent", "Invalid"),
     "unreadable": ("unreadable", "Invalid", "absent"),
 }
 _STATES: Mapping[str, EngineState] = {
@@ -61,14 +62,24 @@ class SecondEngine:
     verify: _Verify
 
     def read(
-        self, data: bytes, mime: str, *, anchors: TrustAnchors, lists: TrustLists
+        self,
+        content: Content,
+        mime: str,
+        *,
+        anchors: TrustAnchors,
+        lists: TrustLists,
+        store: bytes | None = None,
     ) -> SecondReading:
-        """Read a whole file of type `mime`, with these roots and no others; never raises for it."""
+        """Read a whole file of type `mime`, with these roots and no others; never raises for it.
+
+        `store`: a manifest store that the file does not carry itself.
+        """
         both = anchors.certificates
         try:
             found = self.verify(
-                data,
+                content if isinstance(content, bytes) else str(content),
                 mime_type=mime,
+                manifest_store=store,
                 trust_pem=_pem((*both, *lists.roots("signers"))) or None,
                 tsa_trust_pem=_pem((*both, *anchors.time_stamping, *lists.roots("time-stamps")))
                 or None,
@@ -76,8 +87,7 @@ class SecondEngine:
                 telemetry=False,
                 online=False,
             )
-        # It is native code reading a hostile file: whatever it raises says only that it cannot.
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - native code on a hostile file: it cannot read it
             return SecondReading("unreadable", ())
         if found.get("present") is False:
             return SecondReading("absent", ())

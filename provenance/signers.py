@@ -1,4 +1,4 @@
-"""Who signs a claim: a key file, a key service behind a callback, or a token.
+"""Who signs a claim: a key file, a key service behind a callback, a token, or a signing service.
 
 A signer sees the bytes of one COSE signature structure, never pixels, and refuses unless a warrant
 is active now. Refused: no warrant or one that no longer holds; a second claim for the same warrant;
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,10 +28,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from policies.errors import Error
 from policies.keys import PublicKey
-from policies.warrant import verify_issuer
+from policies.warrant import Warrant, verify_issuer
 from policies.warrants import ActiveWarrant, require_active
 from provenance.chains import Algorithm, Chain, LeafKey, leaf_algorithm, lint_chain, load_chain
 from provenance.errors import SigningFailed
+from provenance.notice import WithdrawalNotice, require_notice
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 """A key that can sign claims, held in this process."""
@@ -74,6 +76,12 @@ class Signer(Protocol):
         """Sign a COSE signature structure; the signature as COSE writes it (RFC 9053, RFC 8230).
 
         Raises WarrantInvalid, AlreadySigned, CertificateRefused or SigningFailed.
+        """
+
+    def sign_update(self, claim: bytes, *, notice: WithdrawalNotice) -> bytes:
+        """Sign the claim of one update manifest that says a consent was withdrawn; as `sign` does.
+
+        Raises NoticeRefused, WarrantInvalid, CertificateRefused or SigningFailed.
         """
 
 
@@ -133,28 +141,23 @@ class CallbackKey:
             ) from error
 
 
-class KeySigner:
-    """Signs with one key, wherever it is; which warrants were signed is remembered as long.
+class ClaimSigner(ABC):
+    """What is asked before any key is used, and of every signature before it leaves.
 
     `issuer` is the public key of the one warrant desk it signs for: a warrant of any other desk,
-    however valid there, is worth nothing here. A failed attempt spends the warrant as well, since
-    whether a signature left is then unknown. Across processes it is the warrant's own state that
-    allows one use.
+    however valid there, is worth nothing here. Which warrants were signed is remembered as long as
+    the signer lives. A failed attempt spends the warrant as well, since whether a signature left is
+    then unknown. Across processes it is the warrant's own state that allows one use.
     """
 
-    __slots__ = ("_chain", "_clock", "_issuer", "_key", "_lock", "_signed")
+    __slots__ = ("_chain", "_clock", "_issuer", "_lock", "_public", "_signed")
 
     def __init__(
-        self,
-        *,
-        key: ClaimKey,
-        chain: Chain,
-        issuer: PublicKey,
-        clock: Callable[[], datetime],
+        self, *, public: LeafKey, chain: Chain, issuer: PublicKey, clock: Callable[[], datetime]
     ) -> None:
-        """Take a key and its chain; raise CertificateRefused when they do not belong together."""
+        """Take a chain and the key it is for; raise CertificateRefused when it is not for it."""
+        self._public = public
         self._issuer = issuer
-        self._key = key
         self._chain = chain
         self._clock = clock
         self._lock = Lock()
@@ -173,7 +176,7 @@ class KeySigner:
 
     def check(self) -> None:
         """Judge the chain at the clock's time, and the key against its leaf."""
-        lint_chain(self._chain, now=self._clock(), key=self._key.public)
+        lint_chain(self._chain, now=self._clock(), key=self._public)
 
     def sign(self, claim: bytes, *, warrant: ActiveWarrant) -> bytes:
         """Sign one claim for one active warrant; see `Signer.sign`.
@@ -183,11 +186,31 @@ class KeySigner:
         active = require_active(warrant)
         active.require()
         verify_issuer(active.document, key=self._issuer)
-        if not claim.startswith(_SIGNATURE_STRUCTURE):
-            raise SigningFailed("this is no COSE signature structure; the key signs nothing else")
+        require_structure(claim)
         self.check()
         self._spend(active.document.warrant_id)
-        return _as_cose(self._key.sign(claim), claim, self._key.public, self.alg)
+        return as_cose(self._use_key(claim, active.document), claim, self._public, self.alg)
+
+    def sign_update(self, claim: bytes, *, notice: WithdrawalNotice) -> bytes:
+        """Sign the claim of one update manifest; see `Signer.sign_update`."""
+        given = require_notice(notice)
+        given.require()
+        verify_issuer(given.warrant, key=self._issuer)
+        require_structure(claim)
+        self.check()
+        given.spend()
+        return as_cose(self._use_key_for_update(claim), claim, self._public, self.alg)
+
+    def _use_key_for_update(self, claim: bytes) -> bytes:
+        """Return the signature of an update's claim; a signer that knows only warrants has none."""
+        raise SigningFailed(
+            "this signer signs under a warrant alone, not a notice of withdrawal",
+            mend="sign the notice where the key itself is, with the same certificate",
+        )
+
+    @abstractmethod
+    def _use_key(self, claim: bytes, warrant: Warrant) -> bytes:
+        """Return the signature of a claim that may be signed; ECDSA in either form."""
 
     def _spend(self, warrant_id: str) -> None:
         with self._lock:
@@ -197,6 +220,25 @@ class KeySigner:
                     mend="ask for a new warrant; one warrant is one output",
                 )
             self._signed.add(warrant_id)
+
+
+class KeySigner(ClaimSigner):
+    """Signs with one key that this process can use, wherever it is."""
+
+    __slots__ = ("_key",)
+
+    def __init__(
+        self, *, key: ClaimKey, chain: Chain, issuer: PublicKey, clock: Callable[[], datetime]
+    ) -> None:
+        """Take a key and its chain; raise CertificateRefused when they do not belong together."""
+        self._key = key
+        super().__init__(public=key.public, chain=chain, issuer=issuer, clock=clock)
+
+    def _use_key(self, claim: bytes, warrant: Warrant) -> bytes:
+        return self._key.sign(claim)
+
+    def _use_key_for_update(self, claim: bytes) -> bytes:
+        return self._key.sign(claim)
 
 
 class LocalSigner(KeySigner):
@@ -227,8 +269,26 @@ def _ecdsa(curve: ec.EllipticCurve) -> ec.ECDSA:
     return ec.ECDSA(hashes.SHA384() if isinstance(curve, ec.SECP384R1) else hashes.SHA256())
 
 
-def _as_cose(signature: bytes, claim: bytes, key: LeafKey, alg: Algorithm) -> bytes:
-    """Return a signature in COSE's form once it verifies; raise SigningFailed."""
+def leaf_key(chain: Chain) -> LeafKey:
+    """Return the public key of a chain's leaf; raise ChainRefused for one we cannot sign with."""
+    leaf_algorithm(chain)  # it refuses every other kind of key
+    return cast(LeafKey, chain.leaf.public_key())
+
+
+def require_structure(claim: bytes) -> None:
+    """Return if bytes begin as a COSE signature structure does; raise SigningFailed.
+
+    RFC 9052, 4.4. What begins so is no certificate, no document and no message of another protocol.
+    """
+    if not claim.startswith(_SIGNATURE_STRUCTURE):
+        raise SigningFailed("this is no COSE signature structure; the key signs nothing else")
+
+
+def as_cose(signature: bytes, claim: bytes, key: LeafKey, alg: Algorithm) -> bytes:
+    """Return a signature in COSE's form once it verifies with `key`; raise SigningFailed.
+
+    ECDSA may come as r then s, or as DER (RFC 9053, 2.1).
+    """
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
             size = _COORDINATE_BYTES[alg]

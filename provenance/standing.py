@@ -17,6 +17,8 @@ from policies.keys import PublicKey
 from policies.merkle import ProofInvalid
 from provenance.evidence import Consent, State
 
+_MOST_UPDATES = 1000  # of one release; every consent behind it can end once
+
 
 def is_logged(log: AuditLog, index: int, manifest_id: str, *, key: PublicKey) -> bool:
     """Tell whether log entry `index` is proved to be the release of this manifest."""
@@ -26,6 +28,20 @@ def is_logged(log: AuditLog, index: int, manifest_id: str, *, key: PublicKey) ->
     except (LogTampered, ProofInvalid, BadSignature, Malformed):
         return False
     return (proof.entry["kind"], proof.entry.get("manifest")) == ("release", manifest_id)
+
+
+def find_update(log: AuditLog, released_id: str, update_id: str, *, key: PublicKey) -> int | None:
+    """Return the log entry that is proved to be this update of that release; None without one."""
+    for index, entry in log.latest(_MOST_UPDATES, kind="update", about=released_id):
+        if entry.get("update") != update_id:
+            continue
+        try:
+            proof = log.prove(index)
+            verify_entry(proof, origin=log.origin, key=key)
+        except (LogTampered, ProofInvalid, BadSignature, Malformed):
+            return None
+        return index if proof.entry.get("manifest") == released_id else None
+    return None
 
 
 class ConsentToday(NamedTuple):

@@ -1,25 +1,31 @@
 """What a manifest reading and the labels of a file mean, line by line, in words for an auditor.
 
 Decides the state of each line; nothing here decides the verdict. Another maker's habits are not
-ours to judge, so a broken rule fails only where the manifest says that it is ours.
+ours to judge, so a broken rule fails only where the manifest says that it is ours; a rule
+that every validator must enforce fails always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
+from provenance.asset import Content
+from provenance.chains import TrustAnchors
 from provenance.clash import ContentSays, LabelSays
 from provenance.errors import LabelRefused, MediaError
 from provenance.evidence import Evidence, State
-from provenance.labels import Labels, read_labels
+from provenance.labels import Labels
 from provenance.lint import lint_store_size
-from provenance.manifest import GENERATOR
-from provenance.media import Picture
+from provenance.manifest import ALWAYS_WRONG, GENERATOR
 from provenance.reading import ManifestReading
+from provenance.trust import TrustLists
+from provenance.withdrawal import state_changes
 
 VERDICT_WORDS = {
     "trusted": "the manifest is intact and its signer trusted",
     "intact_untrusted": "the manifest is intact, but its signer leads to none of the given anchors",
+    "revoked": "the manifest is intact, but its signer's certificate was revoked",
     "expired": "the signer's certificate has ended; no trusted time stamp says it signed before",
     "invalid": "the file or its manifest was changed after signing",
     "ingredient_invalid": "the manifest builds on an ingredient that does not hold",
@@ -29,10 +35,13 @@ VERDICT_WORDS = {
 }
 
 
-def state_manifest(reading: ManifestReading, data: bytes) -> Iterator[Evidence]:
+def state_manifest(
+    reading: ManifestReading, content: Content, *, signer: tuple[Evidence, ...] = ()
+) -> Iterator[Evidence]:
     """Yield what a manifest says about itself: signature, trust, time, ingredients, rules.
 
-    `data`: the whole file the manifest was read from.
+    `content`: the whole file the manifest was read from; `signer`: what `signer_status` says of the
+    signer's certificate, in place of the library's word on its revocation alone.
     """
     codes = ", ".join(reading.failures)
     yield Evidence(
@@ -44,10 +53,25 @@ def state_manifest(reading: ManifestReading, data: bytes) -> Iterator[Evidence]:
     )
     yield _state_trust(reading)
     yield _state_stamp(reading)
-    yield _state_revocation(reading)
+    yield from signer or (state_revocation(reading),)
     bad = "; ".join(f"{i.relationship}: {', '.join(i.codes)}" for i in reading.ingredient_failures)
     yield Evidence("ingredients", "fails" if bad else "holds", bad or "no ingredient fails")
-    yield from _state_lint(reading, data)
+    yield from state_changes(reading.withdrawal, reading.redacted)
+    yield from _state_lint(reading, content if isinstance(content, bytes) else b"")
+
+
+def state_lists(lists: TrustLists, anchors: TrustAnchors, *, now: datetime) -> Evidence:
+    """Return the line about the lists a verdict leans on; one past its day of renewal warns."""
+    every = "; ".join(one.words for one in lists.every)
+    if not every:
+        count = len(anchors.certificates)
+        return Evidence("trust lists", "absent", f"no trust list is loaded; roots given: {count}")
+    late = [
+        f"the list {one.name} was due for renewal on {one.next_update.date().isoformat()}"
+        for one in lists.lists
+        if one.next_update is not None and one.next_update < now
+    ]
+    return Evidence("trust lists", "warns" if late else "holds", "; ".join([every, *late]))
 
 
 def is_ours(reading: ManifestReading) -> bool:
@@ -55,14 +79,14 @@ def is_ours(reading: ManifestReading) -> bool:
     return reading.warrant is not None or reading.claim_generator == GENERATOR["name"]
 
 
-def state_labels(picture: Picture) -> tuple[Evidence, LabelSays]:
-    """Return the line about a file's labels, and what they say of AI."""
+def state_labels(read: Callable[[], Labels | None]) -> tuple[Evidence, LabelSays]:
+    """Return the line about a file's labels, as `read` finds them, and what they say of AI."""
     try:
-        labels = read_labels(picture.data, picture.mime)
+        labels = read()
     except (LabelRefused, MediaError) as error:
         return Evidence("labels", "warns", error.message), "disagreeing"
     if labels is None:
-        return Evidence("labels", "absent", "no label says that the picture is AI-made"), "none"
+        return Evidence("labels", "absent", "no label says that it is AI-made"), "none"
     if labels.problems:
         return Evidence("labels", "warns", "; ".join(labels.problems)), "disagreeing"
     says = "AI-made" if labels.claims_ai else "no AI"
@@ -107,7 +131,8 @@ def _state_stamp(reading: ManifestReading) -> Evidence:
     return Evidence("time stamp", *lines[reading.time_stamp])
 
 
-def _state_revocation(reading: ManifestReading) -> Evidence:
+def state_revocation(reading: ManifestReading) -> Evidence:
+    """Return the line about the signer's revocation, by the C2PA library's word alone."""
     lines: dict[str, tuple[State, str]] = {
         "good": ("holds", "the manifest brings an OCSP answer: the certificate was not revoked"),
         "revoked": ("fails", "the signer's certificate was revoked"),
@@ -119,7 +144,8 @@ def _state_revocation(reading: ManifestReading) -> Evidence:
 def _state_lint(reading: ManifestReading, data: bytes) -> Iterator[Evidence]:
     findings = (*reading.findings, *lint_store_size(data))
     lint = "; ".join(f"{f.code}: {f.words}" for f in findings)
-    broken: State = "fails" if is_ours(reading) else "warns"
+    always = any(f.code in ALWAYS_WRONG for f in findings)
+    broken: State = "fails" if is_ours(reading) or always else "warns"
     yield Evidence("lint", broken if lint else "holds", lint or "the manifest keeps every rule")
     # The line about the time stamp says that much already.
     missing = [f for f in reading.notices if f.code != "NO-TIME-STAMP"]

@@ -247,8 +247,7 @@ class _StampHandler(BaseHTTPRequestHandler):
         relay.asked = True
         try:
             reply = stamper.stamp(self.rfile.read(int(size)))
-        # Whatever a stamper raises is raised again once the library has given up.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - raised again once the library gave up
             relay.error = error
             self.send_error(503)
             return

@@ -8,40 +8,23 @@ fingerprint agrees, since a mark can be copied. Silence is never "authentic".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from provenance import pixels
+from provenance.asset import AssetMime, Content
 from provenance.c2pa import ManifestReading, read_manifest
+from provenance.case import Case
 from provenance.chains import TrustAnchors
-from provenance.clash import ManifestSays, MarkSays, compare_labels, compare_mark
-from provenance.errors import (
-    NeverReleased,
-    Tampered,
-    Unmarked,
-    Unreadable,
-    Untrusted,
-    VerificationError,
-)
-from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, Subject
-from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
-from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
-from provenance.manifest import MARK_ALG_PREFIX
-from provenance.media import Loader, Picture, decode
-from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
-from provenance.recovery import recover, state_copy
-from provenance.registry import ReleaseRow
-from provenance.second_engine import SecondEngine, compare
-from provenance.statements import (
-    VERDICT_WORDS,
-    content_of,
-    is_ours,
-    state_labels,
-    state_manifest,
-)
+from provenance.errors import VerificationError
+from provenance.evidence import Evidence, LabelMeaning, Meaning, Report
+from provenance.exhibit import Exhibit, open_exhibit
+from provenance.media import Loader
+from provenance.records import Archive
+from provenance.remote import RemoteManifests, fetch_store
+from provenance.second_engine import SecondEngine
 from provenance.tree import ManifestNode
 from provenance.trust import NO_LISTS, TrustLists, read_by_use
-from provenance.watermark import Detection, Watermark
+from provenance.watermark import Watermark
 
 __all__ = ["Archive", "Examination", "Verifier"]
 
@@ -76,7 +59,8 @@ class Verifier:
     `anchors` and `lists` alone make a manifest trusted; without `watermark` no mark is looked for,
     without `archive` neither recovery, log nor consent are checked, and the report says so. With
     `second` another engine reads the manifest too, and differences are shown. `load` decodes
-    pixels; a `DecodePool` does it in a process of its own, which foreign files need.
+    pixels; a `DecodePool` does it in a process of its own, which foreign files need. Only
+    `remote` fetches anything.
     """
 
     anchors: TrustAnchors
@@ -85,26 +69,32 @@ class Verifier:
     lists: TrustLists = NO_LISTS
     second: SecondEngine | None = None
     load: Loader = pixels.load
+    remote: RemoteManifests | None = None
 
-    def verify(self, data: bytes) -> Report:
-        """Return what holds about a file.
+    def verify(self, content: Content) -> Report:
+        """Return what holds about a file: its bytes, or where it lies, as videos should.
 
         Raises MediaError when it is no picture we read; Tampered when it was changed or its
         evidence contradicts itself; NeverReleased when it was signed here and not released;
         Untrusted when an intact manifest leads to no anchor; Unreadable when a manifest or mark is
         there but cannot be read; Unmarked when there is nothing. Each carries the evidence found.
         """
-        return self.examine(data).result()
+        return self.examine(content).result()
 
-    def examine(self, data: bytes) -> Examination:
+    def examine(self, content: Content) -> Examination:
         """Return everything found about a file, also where its evidence does not hold.
 
         Raises MediaError when it is no picture we read, StoreUnavailable for unreadable records.
         """
-        picture = decode(data, load=self.load)
-        reading = self.read(picture)
-        mark = self.watermark.detect(picture.frame) if self.watermark else None
-        case = _Case(picture, reading, mark, self)
+        with open_exhibit(content, watermark=self.watermark, load=self.load) as exhibit:
+            return self._examine(exhibit)
+
+    def _examine(self, exhibit: Exhibit) -> Examination:
+        reading = self.read(exhibit.content, exhibit.mime)
+        store, fetched = fetch_store(reading, self.remote)
+        if store is not None:
+            reading = self.read(exhibit.content, exhibit.mime, store=store)
+        case = Case(exhibit, reading, self, store, [*fetched])
         outcome: Report | VerificationError
         try:
             outcome = case.conclude()
@@ -120,276 +110,12 @@ class Verifier:
             tree=reading.tree,
         )
 
-    def read(self, picture: Picture, *, store: bytes | None = None) -> ManifestReading:
-        """Read a picture's manifest, or one kept elsewhere, with every root for its own use."""
+    def read(
+        self, content: Content, mime: AssetMime, *, store: bytes | None = None
+    ) -> ManifestReading:
+        """Read a file's manifest, or one kept elsewhere, with every root for its own use."""
         return read_by_use(
-            lambda anchors: read_manifest(picture.data, picture.mime, anchors=anchors, store=store),
+            lambda anchors: read_manifest(content, mime, anchors=anchors, store=store),
             self.anchors,
             self.lists,
         )
-
-
-@dataclass(slots=True)
-class _Case:
-    """One verification: gathers evidence line by line, then reports or raises."""
-
-    picture: Picture
-    reading: ManifestReading
-    mark: Detection | None
-    verifier: Verifier
-    lines: list[Evidence] = field(default_factory=list)
-    meaning: Meaning = "unchecked"
-    label_meaning: LabelMeaning = "no labels"
-
-    def conclude(self) -> Report:
-        """Judge a file that carries a manifest; look for that of one that carries none."""
-        if self.reading.verdict in ("no_manifest", "remote_manifest_not_fetched"):
-            self._say("signature", "absent", VERDICT_WORDS[self.reading.verdict])
-            self._look_beside()
-            return self._recover()
-        self.lines += state_manifest(self.reading, self.picture.data)
-        self._look_beside()
-        return self._judge()
-
-    def _judge(self) -> Report:
-        reading = self.reading
-        verdict = "ingredient_invalid" if reading.ingredient_failures else reading.verdict
-        if verdict == "ingredient_invalid" or (verdict == "invalid" and not reading.intact):
-            raise Tampered(VERDICT_WORDS[verdict], evidence=tuple(self.lines))
-        if verdict == "unreadable":
-            raise Unreadable(VERDICT_WORDS[verdict], evidence=tuple(self.lines))
-        if self.mark is not None and self._is_ours_under_another_manifest(self.mark):
-            return self._recover_release(self.mark)
-        self._require_agreement()
-        if verdict != "trusted":
-            ended = reading.signer_expired
-            who = "its time-stamping authority" if ended else "the signer"
-            raise Untrusted(
-                VERDICT_WORDS["expired" if ended else verdict],
-                mend=f"verify with the root certificate of {who}, if you trust them",
-                evidence=tuple(self.lines),
-            )
-        return self._report("authentic", reading, _bound_id(reading) or "")
-
-    def _require_agreement(self) -> None:
-        """Raise where the layers contradict each other; another maker's labels only warn."""
-        denied = self.label_meaning == "labels deny AI" and is_ours(self.reading)
-        if self.meaning == "clash" or denied or self._failed("watermark", "lint"):
-            why = [e.words for e in self.lines if e.subject == "agreement" and e.state == "fails"]
-            raise Tampered(
-                ": ".join(["the file's evidence contradicts itself", *why]),
-                evidence=tuple(self.lines),
-            )
-
-    def _recover(self) -> Report:
-        if self.mark is not None:
-            return self._recover_release(self.mark)
-        archive = self.verifier.archive
-        frame = self.picture.frame
-        found = recover(frame, registry=archive.registry, store=archive.store) if archive else ()
-        for nearest in found[:1]:
-            self.lines += state_copy(nearest)
-        if archive is None or not found or not found[0].agrees:
-            raise Unmarked(
-                "no manifest and no readable mark: nothing can be said about this file's origin",
-                mend="ask for the file as it was released; absence of marks proves nothing",
-                evidence=tuple(self.lines),
-            )
-        reading = self._read_kept(found[0].row, found[0].original, archive)
-        return self._report("recovered", reading, found[0].row.mark_id)
-
-    def _is_ours_under_another_manifest(self, mark: Detection) -> bool:
-        """Tell whether the pixels are marked as released here while the manifest is a stranger's.
-
-        Anyone can strip a release and sign it anew, as a camera picture for instance.
-        """
-        archive = self.verifier.archive
-        if self.reading.warrant is not None or archive is None:
-            return False
-        return mark.mark_id is not None and archive.registry.by_mark(mark.mark_id) is not None
-
-    def _recover_release(self, mark: Detection) -> Report:
-        row, archive = self._find_release(mark)
-        original = decode(archive.store.get(row.output_sha256))
-        reading = self._read_kept(row, original, archive)
-        # Not the registry's fingerprint: a row is not signed, the kept output is.
-        bits = distance(fingerprint(original.frame), fingerprint(self.picture.frame))
-        self._say(
-            "fingerprint",
-            "holds" if bits <= MATCH_DISTANCE else "fails",
-            f"{bits} of 256 bits differ from the released picture, {MATCH_DISTANCE} may",
-        )
-        if bits > MATCH_DISTANCE:
-            raise Tampered(
-                "the mark is that of another picture: it was copied here, or the picture changed",
-                evidence=tuple(self.lines),
-            )
-        self._compare(original)
-        return self._report("recovered", reading, row.mark_id)
-
-    def _compare(self, original: Picture) -> None:
-        """Look for a part that was changed; a hash of the whole does not see a pasted face."""
-        levels = worst_block(original.frame, self.picture.frame)
-        alike = levels <= MAX_BLOCK_DIFFERENCE
-        self._say(
-            "likeness",
-            "holds" if alike else "fails",
-            f"the block that differs most does so by {levels:.1f} of 255 levels, "
-            f"{MAX_BLOCK_DIFFERENCE:g} may; finer changes are not seen",
-        )
-        if not alike:
-            raise Tampered(
-                "the mark leads to a release, but a part of this picture was changed since",
-                mend="ask for the file as it was released",
-                evidence=tuple(self.lines),
-            )
-
-    def _find_release(self, mark: Detection) -> tuple[ReleaseRow, Archive]:
-        archive = self.verifier.archive
-        if mark.mark_id is None or archive is None:
-            raise Unreadable(
-                "a mark is present, but it does not lead to a release here",
-                mend="ask the deployment that holds the registry",
-                evidence=tuple(self.lines),
-            )
-        row = archive.registry.by_mark(mark.mark_id)
-        if row is None:
-            raise Tampered(
-                "the mark names a release that never happened", evidence=tuple(self.lines)
-            )
-        return row, archive
-
-    def _read_kept(self, row: ReleaseRow, original: Picture, archive: Archive) -> ManifestReading:
-        """Verify the manifest we keep against the output it was made for, then trust it."""
-        reading = self.verifier.read(original, store=archive.store.get(row.manifest_sha256))
-        state: State = "holds" if reading.verdict == "trusted" else "fails"
-        self._say("trust", state, f"the kept manifest {row.manifest_id} is {reading.verdict}")
-        named = (reading.manifest_id, _bound_id(reading))
-        if reading.verdict != "trusted" or named != (row.manifest_id, row.mark_id):
-            raise Tampered("the kept manifest does not verify", evidence=tuple(self.lines))
-        return reading
-
-    def _look_beside(self) -> None:
-        """Look at everything beside the manifest, and at what they all mean together."""
-        lists = "; ".join(one.words for one in self.verifier.lists.lists)
-        count = len(self.verifier.anchors.certificates)
-        given = f"no trust list is loaded; roots given: {count}"
-        self._say("trust lists", "holds" if lists else "absent", lists or given)
-        line, labels = state_labels(self.picture)
-        self.lines.append(line)
-        bound = _bound_id(self.reading)
-        manifest = self._manifest_says(bound)
-        mark = self._mark_says(manifest, bound)
-        cell = compare_mark(manifest, mark)
-        self.meaning = cell.meaning
-        self._look_at_mark(bound, manifest, cell.state)
-        self._say("agreement", cell.state, cell.words)
-        marked = mark in ("same", "unplaced")
-        label_cell = compare_labels(content_of(self.reading, marked=marked), labels)
-        self.label_meaning = label_cell.meaning
-        self._say("agreement", label_cell.state, label_cell.words)
-        if self.verifier.second is not None:
-            second = self.verifier.second.read(
-                self.picture.data,
-                self.picture.mime,
-                anchors=self.verifier.anchors,
-                lists=self.verifier.lists,
-            )
-            self.lines.append(compare(self.reading, second))
-
-    def _manifest_says(self, bound: str | None) -> ManifestSays:
-        reading = self.reading
-        if reading.verdict in ("no_manifest", "remote_manifest_not_fetched"):
-            return "none"
-        if not reading.intact:
-            return "broken"
-        # Another deployment may have worked on what was released here, under its own mark.
-        abroad = self.verifier.archive is not None and self._find_archive(reading) is None
-        if abroad or (bound is None and reading.warrant is None):
-            return "other"
-        if bound is None:
-            return "silent"
-        return "bound" if "c2pa.watermarked.bound" in reading.actions else "named"
-
-    def _mark_says(self, manifest: ManifestSays, bound: str | None) -> MarkSays:
-        if self.verifier.watermark is None:
-            return "unchecked"
-        if self.mark is None:
-            return "absent"
-        if self.mark.mark_id is None:
-            return "unreadable"
-        if bound is not None and manifest != "other":
-            return "same" if self.mark.mark_id == bound else "another"
-        if self.verifier.archive is None:
-            return "unplaced"
-        known = self.verifier.archive.registry.by_mark(self.mark.mark_id)
-        return "another" if known is None else "same"
-
-    def _look_at_mark(self, bound: str | None, manifest: ManifestSays, weight: State) -> None:
-        """Say what the pixels carry; `weight`: how that stands beside the manifest."""
-        if self.verifier.watermark is None:
-            self._say("watermark", "unchecked", "no watermark key was given")
-            return
-        if self.mark is None:
-            missed = bound is not None and manifest != "other"
-            words = "the mark the manifest names is not there" if missed else "no mark of this key"
-            self._say("watermark", "warns" if missed else "absent", words)
-            return
-        chance = f"by chance at most {self.mark.p_value:.0e}"
-        if self.mark.mark_id is None:
-            self._say("watermark", "warns", f"a mark is present ({chance}), its id is unreadable")
-            return
-        words = f"carries {self.mark.mark_id} ({chance})"
-        if manifest == "none" or weight == "holds":
-            self._say("watermark", "holds", words)
-        else:
-            self._say("watermark", weight, f"{words}, but the manifest names {bound or 'none'}")
-
-    def _report(
-        self, verdict: Literal["authentic", "recovered"], reading: ManifestReading, mark_id: str
-    ) -> Report:
-        archive = self._find_archive(reading)
-        consent, lines = look_at_consents(reading.consent, archive)
-        self.lines += [*lines, look_at_log(reading.warrant, archive)]
-        if self._failed("log"):
-            raise Tampered("the log contradicts the manifest", evidence=tuple(self.lines))
-        if reading.warrant is None or archive is None:
-            self._say("release", "unchecked", "its register was not given")
-        else:
-            self.lines.append(look_at_release(reading.manifest_id, archive))
-        if self._failed("release"):
-            raise NeverReleased(
-                "the file was signed here but never released: its release was broken off",
-                mend="do not publish it; ask for the same request again",
-                evidence=tuple(self.lines),
-            )
-        return Report(
-            verdict=verdict,
-            origin="facewarrant" if reading.warrant else "other",
-            consent=consent,
-            manifest_id=reading.manifest_id,
-            issuer=reading.issuer,
-            mark_id=mark_id,
-            evidence=tuple(self.lines),
-            meaning=self.meaning,
-            label_meaning=self.label_meaning,
-        )
-
-    def _find_archive(self, reading: ManifestReading) -> Archive | None:
-        """Return the archive if it is of the deployment that the manifest names by its log."""
-        archive = self.verifier.archive
-        if archive is None or reading.warrant is None:
-            return archive
-        return archive if reading.warrant["log"]["origin"] == archive.log.origin else None
-
-    def _say(self, subject: Subject, state: State, words: str) -> None:
-        self.lines.append(Evidence(subject, state, words))
-
-    def _failed(self, *subjects: Subject) -> bool:
-        return any(line.state == "fails" and line.subject in subjects for line in self.lines)
-
-
-def _bound_id(reading: ManifestReading) -> str | None:
-    """Return the id of our kind of mark that a manifest names; another maker's is not ours."""
-    ids = [b.value.hex() for b in reading.soft_bindings if b.alg.startswith(MARK_ALG_PREFIX)]
-    return ids[0] if len(ids) == 1 else None

@@ -1,11 +1,11 @@
-"""Bytes of a short video to frames, with limits against hostile input; the only user of PyAV.
+"""Bytes of a short video to frames, with limits against hostile input; what reads by PyAV.
 
 Decides what counts as a video: MP4 or QuickTime (ISO BMFF with `ftyp`), Matroska or WebM, one video
 stream of an allow-listed codec, read in full within named limits or not at all. The container is
 told by its first bytes and its demuxer is forced, so that a playlist or a concat script under a
-video's name is never interpreted. The file is read from memory; every further file or address that
-a container asks for is refused before it is opened. Times, counts and durations that the file
-claims are not believed: frames are counted as they arrive. Sound is not read.
+video's name is never interpreted. Only what is handed in is read; every further file or address
+that a container asks for is refused before it is opened. Times, counts and durations that the file
+claims are not believed: frames are counted as they arrive. Sound is not read here.
 
 The decoders are C code: `video_sandbox.read_apart` runs them in a process of their own, and every
 video that others made belongs there.
@@ -18,14 +18,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, NoReturn, TypeAlias
+from typing import Any, BinaryIO, ClassVar, Final, Literal, NoReturn, TypeAlias, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -66,6 +66,14 @@ class VideoLimits:
 
 
 ENROLMENT_LIMITS: Final = VideoLimits()
+RELEASE_LIMITS: Final = VideoLimits(
+    file_bytes=2_000_000_000,
+    min_seconds=0.0,
+    max_seconds=600.0,
+    total_pixels=300_000_000_000,  # ten minutes of 4K at 60 frames a second
+    decode_seconds=1_800.0,  # the same at a third of its speed in one thread
+)
+"""For a target of a release; it is read from a file, never held in memory as a whole."""
 
 
 class VideoError(MediaError):
@@ -125,13 +133,14 @@ def read_frames(
         raise VideoTooLarge(f"the file has {len(data)} bytes, the cap is {limits.file_bytes}")
     demuxer = sniff(data)
     try:
-        with _open(data, demuxer) as container:
+        with open_source(io.BytesIO(data), demuxer) as container:
             stream = _only_video(container)
-            _check_size(stream.codec_context.width, stream.codec_context.height, limits)
-            _prepare(stream, limits, threads)
-            decoded = _timed(container.decode(stream), limits, stopwatch)
-            for at, frame in _checked(decoded, limits):
-                yield at, _upright(frame, threads)
+            prepare(stream, limits, threads)
+            decoded = timed(container.decode(stream), limits, stopwatch)
+            for at, frame in checked(decoded, limits):
+                turns = quarter_turns(frame)
+                stored = frame.to_ndarray(format="bgr24", threads=threads)
+                yield at, turned(cast(Frame, stored), turns)
     except FFmpegError as error:
         raise VideoDamaged(
             f"the video does not decode: {type(error).__name__}", mend="record the video again"
@@ -165,13 +174,19 @@ def sniff(data: bytes) -> Demuxer:
     )
 
 
-def _open(data: bytes, demuxer: Demuxer) -> InputContainer:
+def open_source(
+    source: BinaryIO, demuxer: Demuxer, max_streams: int = _MAX_STREAMS
+) -> InputContainer:
+    """Open a container that nothing but `source` is read for; raises FFmpegError, VideoUnsupported.
+
+    Not for use outside a worker on what others made.
+    """
     return av.open(
-        io.BytesIO(data),
+        source,
         "r",
         format=demuxer,
         # An empty protocol list is read as "all"; no protocol is called none.
-        container_options={"max_streams": str(_MAX_STREAMS), "protocol_whitelist": "none"},
+        container_options={"max_streams": str(max_streams), "protocol_whitelist": "none"},
         # Text that is not UTF-8 in a title is no reason for a foreign error; titles are not read.
         metadata_errors="replace",
         io_open=_refuse_to_open,
@@ -183,20 +198,19 @@ def _refuse_to_open(url: str, *_: Any) -> NoReturn:
 
 
 def _only_video(container: InputContainer) -> VideoStream:
-    """Return the one video stream, of an allowed codec and with square pixels."""
+    """Return the one video stream, of an allowed codec."""
     streams = container.streams.video
     if len(streams) != 1:
         raise VideoUnsupported(f"the file has {len(streams)} video streams, need exactly one")
     stream = streams[0]
-    codec = _codec_of(stream.codec_context)
+    codec = codec_of(stream.codec_context)
     if codec not in CODECS:
         raise VideoUnsupported(f"the codec is {codec}", mend=f"one of {', '.join(CODECS)}")
-    if stream.sample_aspect_ratio not in (None, 0, 1):
-        raise VideoUnsupported("the pixels are not square", mend="record without stretching")
     return stream
 
 
-def _codec_of(context: VideoCodecContext | None) -> str:
+def codec_of(context: CodecContext | None) -> str:
+    """Return the name of a codec, "unknown" where this build has no decoder for it."""
     # PyAV gives a stream that no decoder of this build reads no context, whatever its types say.
     return context.codec.canonical_name if context else "unknown"
 
@@ -210,14 +224,20 @@ def _check_size(width: int, height: int, limits: VideoLimits) -> None:
         )
 
 
-def _prepare(stream: VideoStream, limits: VideoLimits, threads: int) -> None:
-    """Tell the decoder to stop at damage and at frames over the cap, before it allocates them."""
+def prepare(stream: VideoStream, limits: VideoLimits, threads: int) -> None:
+    """Tell the decoder to stop at damage and at frames over the cap, before it allocates them.
+
+    Raises VideoTooLarge and VideoUnsupported for a size out of the caps and stretched pixels.
+    """
     context = stream.codec_context
+    _check_size(context.width, context.height, limits)
+    if stream.sample_aspect_ratio not in (None, 0, 1):
+        raise VideoUnsupported("the pixels are not square", mend="record without stretching")
     context.options = {"max_pixels": str(limits.pixels), "err_detect": "explode"}
     context.thread_count = threads
 
 
-def _timed(
+def timed(
     frames: Iterator[VideoFrame], limits: VideoLimits, stopwatch: Callable[[], float]
 ) -> Iterator[VideoFrame]:
     """Pass frames on; raise VideoTooLarge when the decoder has worked for too long in all."""
@@ -233,7 +253,7 @@ def _timed(
         yield frame
 
 
-def _checked(
+def checked(
     frames: Iterator[VideoFrame], limits: VideoLimits
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Yield times and frames, each frame held against the caps and against the first frame."""
@@ -281,10 +301,14 @@ def _time(frame: VideoFrame) -> float:
     return float(frame.pts * frame.time_base)
 
 
-def _upright(frame: VideoFrame, threads: int) -> Frame:
-    """Return the pixels as they are to be seen: phones store the turn beside the pixels."""
+def quarter_turns(frame: VideoFrame) -> int:
+    """Return the turn, 0 to 3 quarters against the clock: phones store it beside the pixels."""
     turns, rest = divmod(frame.rotation % 360, 90)
     if rest:
         raise VideoUnsupported("the video is turned by an angle that is not a quarter")
-    stored = frame.to_ndarray(format="bgr24", threads=threads)
+    return turns
+
+
+def turned(stored: Frame, turns: int) -> Frame:
+    """Return stored pixels as they are to be seen."""
     return np.ascontiguousarray(np.rot90(stored, turns))

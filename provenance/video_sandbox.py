@@ -94,7 +94,7 @@ def _next_frame(worker: Worker, limits: VideoLimits, seconds: float) -> tuple[fl
             if magic != b"FWV1" or status >= REFUSED + len(REFUSALS):
                 raise DecodeCrashed("the worker's answer is none")
             if status >= REFUSED:
-                raise _refusal(REFUSALS[status - REFUSED], limits)
+                raise refusal(REFUSALS[status - REFUSED], limits)
             if status == END:
                 return None
             if min(height, width) < limits.min_side_px or height * width > limits.pixels:
@@ -104,7 +104,7 @@ def _next_frame(worker: Worker, limits: VideoLimits, seconds: float) -> tuple[fl
             raise deadline.blame() from error
 
 
-def _refusal(kind: type[VideoError], limits: VideoLimits) -> VideoError:
+def refusal(kind: type[VideoError], limits: VideoLimits) -> VideoError:
     """Return a refusal in our own words: those of the worker are never shown."""
     words = {
         VideoUnsupported: "not a container, a codec, a set of streams or a picture that we read",

@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from provenance.confinement import limit_next_job
-from provenance.decode_worker import Sink, Source, confine, fall_silent
-from provenance.exchange import Shield, pack_hello
+from provenance.decode_worker import Sink, Source, confine, fall_silent, get_ready
 
 if TYPE_CHECKING:
     from provenance.video import Frame, VideoLimits
@@ -74,12 +73,6 @@ def main(
     close: Callable[[], bool] = fall_silent,
 ) -> None:
     """Run the worker; `arguments`: memory in bytes and processor seconds for the whole video."""
-    memory, cpu = map(int, arguments)
-    shields: set[Shield] = {"network"} if limit(memory) else set()
-    read = load_decoder()
-    if close():
-        shields.add("calls")
-    sink.write(pack_hello(frozenset(shields)))
-    sink.flush()
+    read, cpu = get_ready(arguments, sink, load_decoder, limit, close)
     limit_next_job(cpu)
     serve_video(source, sink, read)

@@ -100,15 +100,6 @@ class VisibleLabel:
             raise LabelRefused(f"the label is for {self.size}, the frame is {frame.shape[:2]}")
 
 
-def draw_visible_label(
-    frame: Frame, *, avoid: Sequence[Box], demand: Demand | None = None
-) -> Frame:
-    """Return a copy of `frame` (BGR uint8 (h, w, 3)) with a label; see `place_visible_label`."""
-    require_frame(frame)
-    size = (frame.shape[0], frame.shape[1])
-    return place_visible_label(size, avoid=avoid, demand=demand).draw(frame)
-
-
 def place_visible_label(
     size: tuple[int, int], *, avoid: Sequence[Box], demand: Demand | None = None
 ) -> VisibleLabel:

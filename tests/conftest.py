@@ -41,8 +41,9 @@ from policies.warrants import ActiveWarrant, WarrantDesk
 from provenance.draft import Draft, Maker
 from provenance.media import Picture, decode, encode
 from provenance.pki import DevelopmentChain, make_development_chain
+from provenance.press import Press
 from provenance.registry import Registry
-from provenance.release import Press, Released, redeliver, release
+from provenance.release import Released, redeliver, release
 from provenance.signers import LocalSigner
 from provenance.store import FolderStore
 from provenance.verify import Archive, Verifier

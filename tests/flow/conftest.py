@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -28,7 +29,10 @@ from policies.digest import sha256_hex
 from policies.request import make_request
 from policies.tables import RESERVATION, WARRANT
 from provenance.c2pa import read_manifest
+from provenance.clip import Form
+from provenance.clip_exchange import Colour
 from provenance.media import decode
+from provenance.video_write import encode_segment
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 SCOPE = Scope(
@@ -130,6 +134,28 @@ def _nets_read_once() -> Iterator[None]:
         for module, name in openers:
             patch.setattr(module, name, functools.cache(getattr(module, name)))
         yield
+
+
+@pytest.fixture(scope="session")
+def film() -> Callable[..., bytes]:
+    """`film(name, ...)`: an MP4 of eight frames a second, each a picture of docs/demo, moved."""
+
+    def make(*names: str) -> bytes:
+        shown = [decode((DEMO / f"{name}.webp").read_bytes()).frame for name in names]
+        height, width = shown[0].shape[:2]
+        moved = [
+            cv2.warpAffine(
+                frame,
+                np.array([[1, 0, 2 * n], [0, 1, -n]], np.float32),
+                (width, height),
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for n, frame in enumerate(shown)
+        ]
+        form = Form(width, height, (1, 800), Colour("tv", 1, 1, 1), 0, (), len(names), 1, 0, 100)
+        return encode_segment([(100 * n, frame) for n, frame in enumerate(moved)], form)
+
+    return make
 
 
 @pytest.fixture

@@ -25,12 +25,13 @@ import pytest
 
 import generator
 import provenance
+from generator.clip_swap import swap_clip
 from generator.errors import FaceError
 from generator.faces import Face, IdThresholds
 from generator.gates import Gates, open_gates
-from generator.measure import pack_template
 from generator.swap import swap
 from generator.swapper import Rendering, SwapperName, SwapTask, open_swapper
+from generator.templates import pack_template
 from policies.canonical import canonical
 from policies.digest import sha256_hex
 from policies.errors import Error
@@ -41,6 +42,9 @@ from policies.warrants import ActiveWarrant, WarrantDesk
 from provenance.assertions import LogPosition
 from provenance.asset import Inputs
 from provenance.c2pa import sign_manifest
+from provenance.clip import Clip, frames, open_clip
+from provenance.clip_draft import ClipDraft
+from provenance.clip_release import release_clip
 from provenance.draft import Draft, Maker
 from provenance.manifest import SwapClaim
 from provenance.media import Picture, encode
@@ -52,18 +56,27 @@ COSE = b"\x84\x6aSignature1" + bytes(64)
 
 
 MODEL_SHA256 = sha256_hex(b"identity model")  # as in tests/conftest.py
+MEDIA = ["image", "video"]
 
 
 @dataclass
 class Site:
-    """A studio with two pictures, a good warrant for them, and a note of what was reached."""
+    """A studio with two inputs, a good warrant for them, and a note of what was reached.
+
+    The target of a door for videos is a clip, of all others a picture.
+    """
 
     studio: Any
     source: Picture
-    target: Picture
+    target: Any
     good: ActiveWarrant
     reached: list[str]
     gates: Gates
+    folder: Path
+
+    @property
+    def medium(self) -> str:
+        return "video" if isinstance(self.target, Clip) else "image"
 
     def face(self, box: tuple[int, int, int, int]) -> Face:
         return Face(
@@ -75,18 +88,22 @@ class Site:
             id_vector=np.ones(8, np.float32),
         )
 
-    def warrant(self, source: Picture, target: Picture) -> ActiveWarrant:
-        """A started warrant for these pictures, with faces where this site's are."""
-        started = self.admit(source, target)
+    def warrant(self, source: Any, target: Any, **changes: object) -> ActiveWarrant:
+        """A started warrant for these inputs, with faces where this site's are."""
+        started = self.admit(source, target, **changes)
         return self.studio.office.desk.start(started)
 
-    def admit(self, source: Picture, target: Picture) -> Any:
+    def admit(self, source: Any, target: Any, **changes: object) -> Any:
         office = self.studio.office
-        request = office.swap_request(
-            face=pack_template(self.face(SOURCE_BOX).id_vector),
+        fields: dict[str, Any] = {"medium": self.medium} | changes
+        consent = {"face": pack_template(self.face(SOURCE_BOX).id_vector), "media": MEDIA}
+        people = [(office.enrol(**consent), r) for r in ("source_identity", "target_body")]
+        request = office.request(
+            people,
             source_sha256=source.sha256,
             target_sha256=target.sha256,
             request_id=f"doors-{len(self.reached)}-{source.sha256[:8]}-{target.sha256[:8]}",
+            **fields,
         )
         boxes = {"source_identity": SOURCE_BOX, "target_body": TARGET_BOX}
         models = {"idnet": MODEL_SHA256, **self.gates.models}
@@ -102,15 +119,22 @@ class Site:
             target_face=self.face(TARGET_BOX),
         )
 
-    def draft(self, warrant: ActiveWarrant) -> Draft:
-        return Draft(
-            self.target.frame,
-            warrant=warrant,
-            source=self.source,
-            target=self.target,
-            faces=(),
-            maker=Maker("geo", "1", {}),
-        )
+    def draft(self, warrant: ActiveWarrant) -> Draft | ClipDraft:
+        fields: dict[str, Any] = {
+            "warrant": warrant,
+            "source": self.source,
+            "target": self.target,
+            "faces": (),
+            "maker": Maker("geo", "1", {}),
+        }
+        if isinstance(self.target, Clip):
+            return ClipDraft(self.unchanged, **fields)
+        return Draft(self.target.frame, **fields)
+
+    def unchanged(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """The clip's own frames: what a swapper that changes nothing makes."""
+        self.reached.append("render")
+        return frames(self.target, start=start, stop=stop)
 
     def note(self, what: str, result: Any = None) -> Callable[..., Any]:
         def reached(*_given: object, **_named: object) -> Any:
@@ -120,9 +144,27 @@ class Site:
         return reached
 
 
+@pytest.fixture(scope="session")
+def clip(film: Callable[..., bytes], tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """Two frames of persona 2."""
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "given.mp4").write_bytes(film("persona2_0", "persona2_0"))
+    return open_clip(folder / "given.mp4", workspace=folder)
+
+
 @pytest.fixture
-def site(studio: Any, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """A site whose gates find everything in order, and note that they were asked."""
+def site(
+    studio: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    clip: Clip,
+) -> Site:
+    """A site whose gates find everything in order, and note that they were asked.
+
+    It is one for videos where the test is about such a door, by the parameter `name`.
+    """
+    name = getattr(request.node, "callspec", SimpleNamespace(params={})).params.get("name", "")
     office, reached = studio.office, list[str]()
 
     def net(name: str) -> SimpleNamespace:
@@ -135,8 +177,9 @@ def site(studio: Any, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setattr("generator.age.open_age_gate", lambda _threads: net("age"))
     monkeypatch.setattr("generator.nudity.open_nudity_gate", lambda _threads: net("nudity"))
     gates = open_gates(OptOutBook(office.database, office.log, office.subject_keys, office.clock))
-    pictures = [studio.picture(name) for name in ("persona1_0", "persona2_0")]
-    made = Site(studio, *pictures, None, reached, gates)  # type: ignore[arg-type]
+    target = clip if name in FOR_CLIPS else studio.picture("persona2_0")
+    folder = tmp_path / "work"
+    made = Site(studio, studio.picture("persona1_0"), target, None, reached, gates, folder)  # type: ignore[arg-type]
     made.good = made.warrant(made.source, made.target)
     return made
 
@@ -157,11 +200,13 @@ def door_swap(site: Site, warrant: Any, gates: Any = None) -> object:
         id_model="idnet",
         thresholds=IdThresholds(match=0.4, mismatch=0.5),
     )
-    rendering = Rendering(site.target.frame, np.zeros((512, 512), np.float32))
-    swapper = SimpleNamespace(
-        name="spy", version="1", models={}, render=site.note("swapper", rendering)
-    )
-    return swap(
+
+    def render(task: SwapTask) -> Rendering:
+        site.reached.append("swapper")
+        return Rendering(task.target.frame, np.zeros((512, 512), np.float32))
+
+    swapper = SimpleNamespace(name="spy", version="1", models={}, render=render)
+    return (swap_clip if site.medium == "video" else swap)(
         site.source,
         site.target,
         warrant=warrant,
@@ -246,9 +291,11 @@ def door_sign_manifest(site: Site, warrant: Any) -> object:
 
 
 def door_release(site: Site, warrant: Any) -> object:
-    draft = object.__new__(Draft)
+    is_clip = site.medium == "video"
+    draft = object.__new__(ClipDraft if is_clip else Draft)
+    made = {"render": site.unchanged} if is_clip else {"frame": site.target.frame}
     fields = {
-        "frame": site.target.frame,
+        **made,
         "warrant": warrant,
         "source": site.source,
         "target": site.target,
@@ -257,6 +304,8 @@ def door_release(site: Site, warrant: Any) -> object:
     }
     for field, value in fields.items():
         object.__setattr__(draft, field, value)
+    if is_clip:
+        return release_clip(draft, press=site.studio.press, folder=site.folder)
     return release(draft, press=site.studio.press)
 
 
@@ -270,9 +319,11 @@ def name_of(value: object, method: str) -> str:
 
 DOORS: dict[str, Callable[[Site, Any], object]] = {
     "generator.swap.swap": door_swap,
+    "generator.clip_swap.swap_clip": door_swap,
     "generator.swapper.SwapTask.__init__": door_task,
     **{name_of(open_swapper(n), "render"): door_render(n) for n in get_args(SwapperName)},
     "provenance.draft.Draft.__init__": door_draft,
+    "provenance.clip_draft.ClipDraft.__init__": door_draft,
     "provenance.watermark.payload.issue_payload": door_issue,
     "provenance.watermark.payload.Payload.__init__": door_payload,
     **{
@@ -281,17 +332,25 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     "provenance.signers.ClaimSigner.sign": door_sign,
     "provenance.c2pa.sign_manifest": door_sign_manifest,
     "provenance.release.release": door_release,
+    "provenance.clip_release.release_clip": door_release,
     "policies.warrants.WarrantDesk.finish": door_finish,
 }
-SEE_PICTURES = {
+FOR_CLIPS = {
+    "generator.clip_swap.swap_clip",
+    "provenance.clip_draft.ClipDraft.__init__",
+    "provenance.clip_release.release_clip",
+}
+"""Doors whose target is a video."""
+
+SEE_MEDIUM = {
     "generator.swap.swap",
     "generator.swapper.SwapTask.__init__",
     *(name for name in DOORS if name.endswith(".render")),
     "provenance.draft.Draft.__init__",
-    "provenance.c2pa.sign_manifest",
-    "provenance.release.release",
+    *FOR_CLIPS,
 }
-"""Doors that are given both pictures, so that a warrant for others is seen there."""
+SEE_INPUTS = {*SEE_MEDIUM, "provenance.c2pa.sign_manifest", "provenance.release.release"}
+"""Doors that are given both inputs, so that a warrant for others is seen there."""
 
 
 # ------------------------------------------------------------------------------ the bad warrants
@@ -423,6 +482,11 @@ def for_another_target(site: Site) -> Any:
     return site.warrant(site.source, site.studio.picture("persona3_0"))
 
 
+def for_another_medium(site: Site) -> Any:
+    other = "image" if site.medium == "video" else "video"
+    return site.warrant(site.source, site.target, medium=other, request_id="doors-other")
+
+
 def with_pictures_exchanged(site: Site) -> Any:
     return site.warrant(site.target, site.source)
 
@@ -451,7 +515,9 @@ BAD: dict[Callable[[Site], Any], str] = {
     for_another_source: "WARRANT-OTHER-INPUT",
     for_another_target: "WARRANT-OTHER-INPUT",
     with_pictures_exchanged: "WARRANT-OTHER-INPUT",
+    for_another_medium: "WARRANT-OTHER-MEDIUM",
 }
+SEEN_BY = {"WARRANT-OTHER-INPUT": SEE_INPUTS, "WARRANT-OTHER-MEDIUM": SEE_MEDIUM}
 
 
 def codes_of(error: BaseException) -> set[str]:
@@ -468,8 +534,8 @@ CASES = [
     pytest.param(name, make, id=f"{name} {make.__name__}")
     for name in DOORS
     for make, code in BAD.items()
-    # A door that is given no picture cannot compare them; release, behind all of them, does.
-    if code != "WARRANT-OTHER-INPUT" or name in SEE_PICTURES
+    # A door that is given no input cannot compare them; release, behind all of them, does.
+    if name in SEEN_BY.get(code, DOORS)
 ]
 
 
@@ -485,11 +551,12 @@ def test_door_stays_shut(site: Site, name: str, make: Callable[[Site], Any]) -> 
     assert (
         isinstance(caught.value, WarrantInvalid)
         or code == "CLOCK-ROLLBACK"
-        or (name == "provenance.release.release" and caught.value.code == "NOT-RELEASED")
+        or (DOORS[name] is door_release and caught.value.code == "NOT-RELEASED")
     )
     # Nothing was looked at, drawn, recorded, kept or logged, an abort apart.
     assert site.reached == []
     assert site.studio.kept() == []
+    assert not list(site.folder.rglob("*"))
     assert [kind for kind in site.studio.kinds()[len(kinds) :] if kind != "abort"] == []
 
 
@@ -574,17 +641,17 @@ def test_payload_cannot_be_derived_from_another(site: Site, changes: dict[str, A
         payload.mark_id = "0" * 12  # type: ignore[misc]
 
 
-def test_clone_of_a_capability_is_worth_no_more_than_the_original(site: Site) -> None:
+@pytest.mark.parametrize("name", DOORS)
+def test_clone_of_a_capability_is_worth_no_more_than_the_original(site: Site, name: str) -> None:
     """Slots can be copied by force; the clone then ends with the original, at the desk."""
     clone = built(
         ActiveWarrant, **{name: getattr(site.good, name) for name in ActiveWarrant.__slots__}
     )
     clone.require()
     site.studio.office.desk.finish(site.good, {}, record=lambda *_given: None)
-    for name, door in DOORS.items():
-        with pytest.raises(Error) as caught:
-            door(site, clone)
-        assert codes_of(caught.value) & {"WARRANT-SPENT", "WARRANT-REQUIRED"}, name
+    with pytest.raises(Error) as caught:
+        DOORS[name](site, clone)
+    assert codes_of(caught.value) & {"WARRANT-SPENT", "WARRANT-REQUIRED"}
 
 
 def test_document_of_another_desk_does_not_start_here(site: Site, studio: Any) -> None:
@@ -598,7 +665,12 @@ def test_document_of_another_desk_does_not_start_here(site: Site, studio: Any) -
 
 
 @pytest.mark.parametrize(
-    "name", ["policies.warrants.WarrantDesk.finish", "provenance.release.release"]
+    "name",
+    [
+        "policies.warrants.WarrantDesk.finish",
+        "provenance.release.release",
+        "provenance.clip_release.release_clip",
+    ],
 )
 def test_capability_of_another_desk_gets_nothing_out_here(
     site: Site, studio: Any, pki: Any, tmp_path: Path, name: str
@@ -608,7 +680,7 @@ def test_capability_of_another_desk_gets_nothing_out_here(
     abroad.office.desk = dataclasses.replace(
         abroad.office.desk, key=SigningKey.from_seed(b"x" * 32)
     )
-    foreign = abroad.warrant(site.source, site.target)
+    foreign = abroad.warrant_under(site.source, site.target, {"media": MEDIA}, medium=site.medium)
     foreign.require()
     with pytest.raises(WarrantInvalid) as caught:
         DOORS[name](site, foreign)
@@ -619,7 +691,9 @@ def test_capability_of_another_desk_gets_nothing_out_here(
 
 # ------------------------------------------------------------------------------ no door untested
 
-GUARDED = re.compile(r"\b(ActiveWarrant|Draft|Payload|Signed|Released|Rendering|SwapTask)\b")
+GUARDED = re.compile(
+    r"\b(ActiveWarrant|(Clip)?Draft|Payload|Signed|Released(Clip)?|Rendering|SwapTask)\b"
+)
 
 NO_DOORS: dict[str, str] = {
     "generator.swap.pick_face": "reads face boxes out of a warrant; makes nothing",
@@ -652,7 +726,6 @@ PIXELS: dict[str, str] = {
     "provenance.media.views": "what was received, on black and on white",
     "provenance.fingerprints.turn_back": "what was received, turned or mirrored",
     "provenance.visible_label.VisibleLabel.draw": "draws a label onto what was there",
-    "provenance.visible_label.draw_visible_label": "draws the label onto a frame it is given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
 }
 """Callables that return pixels and need no warrant: none of them puts a face anywhere."""

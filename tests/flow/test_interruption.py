@@ -19,9 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 DRIVER = '''
 """One request in a process of its own, which says "here" at one point and then waits."""
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 
-import provenance.store
 from pipelines.deployment import open_deployment
 from pipelines.jobs import read_spec
 from pipelines.one import run_one
@@ -37,7 +36,7 @@ def wait_at(name):
 
 
 with open_deployment(read_settings(home=home, threads=1)) as at:
-    puts, put, replace = [], at.press.store.put, provenance.store.os.replace
+    puts, put, replace = [], at.press.store.put, os.replace
 
     def put_and_wait(data):
         sha256 = put(data)
@@ -50,7 +49,7 @@ with open_deployment(read_settings(home=home, threads=1)) as at:
         replace(*paths)
 
     at.press.store.put = put_and_wait
-    provenance.store.os.replace = wait_and_replace
+    os.replace = wait_and_replace
     run_one(
         read_spec(pathlib.Path(spec).read_bytes()),
         out=pathlib.Path(out),

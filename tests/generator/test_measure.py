@@ -13,12 +13,8 @@ import pytest
 from generator.errors import GatesMissing, MeasurementFailed, OptedOut, RegistryUnavailable
 from generator.faces import Face, FaceBox, IdThresholds, open_analyser
 from generator.gates import Gates, open_gates
-from generator.measure import (
-    measure,
-    open_template,
-    require_nobody_opted_out,
-    unmeasured_boxes,
-)
+from generator.measure import measure, require_nobody_opted_out
+from generator.sight import open_template, unmeasured_boxes
 from generator.templates import pack_template
 from policies.audit import ClockRollback
 from policies.consent import ConsentBroken

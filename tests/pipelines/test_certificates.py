@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from typer.testing import CliRunner, Result
 
 from pipelines.certificate_commands import certificates_app
-from pipelines.certificates import Held, list_certificates, renew
+from pipelines.certificates import list_certificates, renew
 from pipelines.deployment import create, open_deployment, open_records, system_clock
 from pipelines.settings import read_settings
 from provenance.chains import TrustAnchors, load_anchors, load_chain
@@ -52,9 +52,7 @@ def test_what_is_there_is_shown_with_its_days(fresh: Path) -> None:
 
 def test_days_are_of_the_clock_that_is_given(fresh: Path) -> None:
     signer, *_ = list_certificates(read_settings(), clock=lambda: system_clock() + 340 * DAY)
-    assert (signer.days_left, signer.ends_soon) == (24, True)
-    assert not Held("signer", "x", "0", 0, 30).ends_soon
-    assert Held("signer", "x", "0", 0, 29).ends_soon
+    assert signer.days_left == 24
     (fresh / "tsa.pem").unlink()
     found = list_certificates(read_settings(), clock=system_clock)
     assert [held.use for held in found] == ["signer", "anchor"]
@@ -161,3 +159,15 @@ def test_the_authority_s_own_files_are_needed_together(fresh: Path) -> None:
     (fresh / "tsa-key.pem").chmod(0o644)
     with pytest.raises(Exception, match=r"tsa-key\.pem"):
         open_deployment(read_settings())
+
+
+@pytest.mark.parametrize("signer", ["token:claims", "https://signer.example"])
+def test_a_key_that_lies_elsewhere_gets_no_chain_here(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, signer: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in fresh.iterdir()}
+    monkeypatch.setenv("FACEWARRANT_SIGNER", signer)
+    result = CliRunner().invoke(certificates_app, ["renew"])
+    assert isinstance(result.exception, CertificateRefused)
+    assert "not in this home" in result.exception.message
+    assert {path.name: path.read_bytes() for path in fresh.iterdir()} == before

@@ -397,6 +397,14 @@ def test_verify_writes_a_page_also_for_what_does_not_hold(
     assert "TAMPERED" in page.read_text(encoding="utf-8")
 
 
+def test_verify_takes_hosts_to_fetch_from(cli: Cli, released_home: Any) -> None:
+    asked = ("verify", released_home.released, "--remote-host", "a.test", "--remote-host")
+    assert cli(*asked, "b.test:8443").code == 0
+    refused = cli(*asked, "https://b.test/")
+    assert refused.code != 0
+    assert "is no host that a manifest can be fetched from" in refused.err
+
+
 def test_verify_says_nothing_about_an_unmarked_picture(cli: Cli, released_home: Any) -> None:
     ended = cli("verify", DEMO / "persona1_0.webp", "--json")
     assert (ended.code, ended.json["error"]["code"]) == (5, "UNMARKED")

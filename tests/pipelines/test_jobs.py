@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.jobs import FileUnreadable, JobSpec, load_job, read_file, read_spec
+from pipelines.jobs import (
+    FileUnreadable,
+    JobSpec,
+    digest_file,
+    load_job,
+    read_file,
+    read_spec,
+    sniff_file,
+)
 from policies.digest import sha256_hex
 from policies.errors import Error, Malformed
 from provenance.media import DEFAULT_LIMITS
@@ -114,6 +122,59 @@ def test_a_job_names_its_pictures_by_digest(tmp_path: Path) -> None:
     assert job.request.target_sha256 == sha256_hex(b"two")
     assert job.request.medium == "image"
     assert "one" not in repr(job), "pictures are not printed"
+
+
+MP4 = b"\0\0\0\x18ftypisom" + bytes(100)
+
+
+@pytest.mark.parametrize("brand", [b"isom", b"mp42", b"qt  "])
+def test_a_video_by_its_content_stays_where_it_is(tmp_path: Path, brand: bytes) -> None:
+    data = MP4.replace(b"isom", brand)
+    (tmp_path / "source.webp").write_bytes(b"one")
+    (tmp_path / "target.webp").write_bytes(data)  # whatever its name says
+    job = load_job(spec(), folder=tmp_path)
+    assert (job.request.medium, job.target) == ("video", tmp_path / "target.webp")
+    assert job.request.target_sha256 == sha256_hex(data)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"avif"])
+def test_a_picture_in_a_videos_container_is_a_picture(tmp_path: Path, brand: bytes) -> None:
+    data = MP4.replace(b"isom", brand)
+    (tmp_path / "source.webp").write_bytes(b"one")
+    (tmp_path / "target.webp").write_bytes(data)
+    job = load_job(spec(), folder=tmp_path)
+    assert (job.request.medium, job.target) == ("image", data)
+
+
+def test_a_source_is_a_picture_whatever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "source.webp").write_bytes(MP4)
+    (tmp_path / "target.webp").write_bytes(b"two")
+    job = load_job(spec(), folder=tmp_path)
+    assert (job.request.medium, job.source) == ("image", MP4)
+
+
+def test_a_large_file_is_digested_in_pieces_up_to_one_byte_over_the_cap(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    for size in (0, 1, 3 << 20, (3 << 20) + 5):
+        data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        path.write_bytes(data)
+        assert digest_file(path) == sha256_hex(data)
+        for cap in (1, 1 << 20, 1 << 23):
+            assert digest_file(path, max_bytes=cap) == sha256_hex(data[: cap + 1])
+
+
+def test_what_a_file_is_its_first_bytes_say(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for data, mime in (
+        (MP4, "video/mp4"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(9), "image/png"),
+        (b"words", None),
+        (b"", None),
+    ):
+        path.write_bytes(data)
+        assert sniff_file(path) == mime
+    with pytest.raises(FileUnreadable):
+        sniff_file(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("source", ["missing.webp", ".", "no\x00path", "x" * 300])

@@ -112,8 +112,10 @@ def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
         (b"\xff\xd8\xff\xe0", ("a.jpg", "a.JPEG"), "x.jpg"),
         (b"\x89PNG\r\n\x1a\n", ("a.png",), "x.png"),
         ((DEMO / "persona1_0.webp").read_bytes(), ("a.webp",), "x.webp"),
+        (b"\0\0\0\x18ftypisom", ("a.mp4", "a.MP4"), "x.mp4"),
+        (b"\0\0\0\x14ftypqt  ", ("a.mp4",), "x.mp4"),
     ],
-    ids=["jpeg", "png", "webp"],
+    ids=["jpeg", "png", "webp", "mp4", "quicktime"],
 )
 def test_the_ending_is_that_of_the_targets_content(
     tmp_path: Path, data: bytes, fits: tuple[str, ...], mend: str

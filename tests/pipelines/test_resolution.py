@@ -23,8 +23,10 @@ from pipelines.resolution import (
 )
 from policies.errors import StoreUnavailable
 from provenance.bindings import Bindings
+from provenance.exchange import Coded, DecodeCrashed, DecodeTimeout, DecodeUnavailable
 from provenance.fingerprints import ALG
 from provenance.media import DEFAULT_LIMITS, decode, encode
+from provenance.pixels import Pixels
 
 MARK = "org.facewarrant.spread.1"
 
@@ -61,6 +63,15 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 def copy(gallery: Any) -> bytes:
     """A released picture without its metadata."""
     return encode(decode(gallery[1]["image/png"].data).frame, "image/jpeg")
+
+
+def app_with_loader(bindings: Bindings, error: Exception) -> FastAPI:
+    """The service with a decoder that fails in this way."""
+
+    def fail(_: Coded) -> Pixels:
+        raise error
+
+    return make_resolution_app(dataclasses.replace(bindings, load=fail), authorise=None)
 
 
 def b64(value: str) -> str:
@@ -207,6 +218,30 @@ def test_a_picture_with_too_many_pixels_is_refused(bindings: Bindings, copy: byt
     limits = dataclasses.replace(bindings.limits, pixels=1000)
     app = make_resolution_app(dataclasses.replace(bindings, limits=limits), authorise=None)
     refused(send(TestClient(app), copy), 413, "MEDIA-TOO-LARGE")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DecodeTimeout("it took too long"), "DECODE-TIMEOUT"),
+        (DecodeCrashed("the decoder died"), "DECODE-CRASHED"),
+    ],
+    ids=["hangs", "dies"],
+)
+def test_a_picture_that_its_decoder_does_not_survive_is_refused(
+    bindings: Bindings, copy: bytes, error: Exception, code: str
+) -> None:
+    client = TestClient(app_with_loader(bindings, error))
+    refused(send(client, copy), 415, code)
+
+
+def test_a_decoder_that_does_not_start_says_nothing_of_this_machine(
+    bindings: Bindings, copy: bytes
+) -> None:
+    error = DecodeUnavailable("no such file: /srv/secret/python", mend="give it /srv/secret")
+    client = TestClient(app_with_loader(bindings, error))
+    body = refused(send(client, copy), 500, DecodeUnavailable.code)
+    assert (body["message"], body["mend"]) == ("the service failed", "")
 
 
 def test_more_pictures_at_once_than_allowed_are_sent_away(

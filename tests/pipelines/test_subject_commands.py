@@ -18,13 +18,16 @@ def test_an_export_is_one_private_file(cli: Cli, home: Any, tmp_path: Path) -> N
     pid, out = home.pid(home.source), tmp_path / "all.json"
     ended = cli("subject", "export", pid, "--out", out)
     assert (ended.code, ended.err) == (0, "")
-    assert "1 consents, 0 releases, 2 log_entries" in " ".join(ended.out.split())
+    assert "1 consents, 0 warrants, 0 decisions, 0 releases, 2 log_entries" in " ".join(
+        ended.out.split()
+    )
     assert out.stat().st_mode & 0o077 == 0
     assert json.loads(out.read_text())["pid"] == pid
     again = cli("subject", "export", pid, "--out", out, "--json")
     assert (again.code, again.json["error"]["code"]) == (1, "STORE-UNAVAILABLE")
     other = cli("subject", "export", pid, "--out", tmp_path / "b.json", "--json").json
-    assert other["counts"] == {"consents": 1, "log_entries": 2, "releases": 0}
+    nothing = {"warrants": 0, "decisions": 0, "releases": 0}
+    assert other["counts"] == {"consents": 1, "log_entries": 2, **nothing}
 
 
 def test_a_person_is_erased_once_and_gets_the_receipt_again(

@@ -98,6 +98,13 @@ def test_an_export_holds_everything_of_one_person_and_nothing_of_another(
     kinds = [entry["kind"] for entry in document["log_entries"]]
     assert kinds.count("consent_event") == 5
     assert kinds.count("decision") == 1
+    [warrant], [decision] = document["warrants"], document["decisions"]
+    assert (warrant["state"], warrant["purpose"]) == ("released", "personal")
+    assert warrant["decision_id"] == decision["decision_id"]
+    assert decision["allow"] is True
+    for named in (warrant, decision):
+        [own] = named["people"]
+        assert (own["record_id"], own["role"]) == (released_home.source, "source_identity")
     text = json.dumps(document)
     for foreign in (other, released_home.target, theirs.subject.key, theirs.signatures[0].sig):
         assert foreign not in text
@@ -129,6 +136,24 @@ def test_an_export_names_what_is_broken_and_leaves_the_others_commitments_out(
     assert consent["why"]
     assert broken["releases"] == document["releases"], "what was released is still told"
     assert broken["log_entries"] == document["log_entries"]
+
+
+def test_an_export_names_a_warrant_and_a_decision_that_are_broken(released_home: Any) -> None:
+    mine = released_home.source
+    connection = sqlite3.connect(released_home.path / "facewarrant.db")
+    broken = f"no document, but it names {mine}".encode()
+    connection.executescript("drop trigger warrant_update; drop trigger decision_update")
+    connection.execute("update warrant set document = ?", (broken,))
+    connection.execute("update decision set facts = ?", (broken,))
+    connection.commit()
+    connection.close()
+    with open_records(released_home.settings) as at:
+        document = export_subject(released_home.pid(mine), at=at)
+    for kind, name in (("warrants", "warrant_id"), ("decisions", "decision_id")):
+        [found] = document[kind]
+        assert found[name]
+        assert (found["status"], "people" in found) == ("broken", False)
+        assert found["why"]
 
 
 def test_an_export_says_when_no_template_is_left(at: Deployment, home: Any) -> None:

@@ -10,6 +10,7 @@ from pipelines.deployment import create
 from pipelines.keyfiles import KeyFileRefused
 from pipelines.settings import read_settings
 from pipelines.verifiers import open_verifier
+from policies.errors import Malformed
 from provenance.errors import CertificateRefused, Untrusted
 from provenance.second_engine import EngineMissing
 
@@ -83,5 +84,19 @@ def test_a_missing_second_engine_is_said(
     with (
         pytest.raises(EngineMissing),
         open_verifier(released_home.settings, [], second_engine=True),
+    ):
+        pass
+
+
+def test_nothing_is_fetched_unless_a_host_is_named(released_home: Any, tmp_path: Path) -> None:
+    with open_verifier(released_home.settings, []) as verifier:
+        assert verifier.remote is None
+    for settings in (released_home.settings, read_settings(home=tmp_path)):
+        with open_verifier(settings, [], remote_hosts=["a.test"]) as verifier:
+            assert verifier.remote is not None
+            assert verifier.remote.hosts == ("a.test",)
+    with (
+        pytest.raises(Malformed, match="no host"),
+        open_verifier(released_home.settings, [], remote_hosts=["*"]),
     ):
         pass

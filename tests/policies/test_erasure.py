@@ -32,7 +32,7 @@ from policies.keys import PublicKey, SigningKey
 from policies.optout import OptOutBook
 from policies.residue import count_copies, needle
 from policies.subjectkeys import SubjectKeys
-from policies.tables import CONSENT, ERASURE, OPT_OUT, TEMPLATE
+from policies.tables import CONSENT, ERASURE, OPT_OUT, RELEASE_PERSON, TEMPLATE
 
 NOW = 1_795_219_200
 DAY = 86_400
@@ -452,6 +452,31 @@ def test_a_consent_past_its_date_is_kept_from_that_date(bench: Bench) -> None:
     bench.office.clock.now += 60 * DAY
     receipt = bench.verify(bench.erase())
     assert receipt.kept[0].until == NOW + 30 * DAY + 365 * DAY
+
+
+def test_the_receipt_counts_what_still_names_the_person(bench: Bench) -> None:
+    """Warrants, decisions, uses and releases lead by a record's id to whoever knows it."""
+    office = bench.office
+    people = [(bench.record_id, "source_identity"), (bench.other_id, "target_body")]
+    kept = [office.request(people, request_id=name) for name in ("one", "two")]
+    for request in kept:
+        office.desk.admit(request, office.measured(request))
+    with office.database.transaction() as connection:
+        shown = {"record_id": bench.record_id, "mark_id": "m"}
+        connection.execute(sa.insert(RELEASE_PERSON), shown)
+    document = bench.erase()
+    found = {each.what: (each.basis, each.until) for each in bench.verify(document).kept}
+    proof = "proof that a past use was permitted (GDPR Art. 17(3)(e))"
+    assert found["2 signed warrants that name a record by its id"] == (proof, None)
+    assert found["2 decisions, whose facts name a record by its id"] == (proof, None)
+    assert found["2 uses taken of a record"] == ("they count how often it was used", None)
+    assert found["1 places where a release names a record"] == ("they find what was released", None)
+    assert bench.record_id not in json.dumps(document)
+
+
+def test_the_receipt_lists_nothing_that_is_not_there(bench: Bench) -> None:
+    kinds = [each.what for each in bench.verify(bench.erase()).kept]
+    assert not any(kind[0].isdecimal() for kind in kinds)
 
 
 def test_somebody_never_seen(bench: Bench) -> None:

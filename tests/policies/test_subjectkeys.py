@@ -18,7 +18,7 @@ from policies.errors import Error, Malformed, StoreUnavailable
 from policies.keyfile import FileKeys
 from policies.keyprovider import KeyDenied, KeyGone, Standing, Wrapped
 from policies.residue import count_copies
-from policies.subjectkeys import SubjectKeys
+from policies.subjectkeys import SubjectKeys, new_pseudonym
 
 NOW = 1_795_219_200
 ANN, BOB = "ps_" + "a" * 26, "ps_" + "b" * 26
@@ -86,6 +86,12 @@ def refused(act: Callable[[], object]) -> str:
 def rows(path: Path, sql: str, *values: object) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as connection, connection:
         return connection.execute(sql, values).fetchall()
+
+
+def test_a_new_pseudonym_is_one_and_says_nothing() -> None:
+    assert new_pseudonym(lambda count: b"\xff" * count) == "ps_" + "7" * 26
+    assert new_pseudonym(bytes) == "ps_" + "a" * 26
+    assert len({new_pseudonym(os.urandom) for _ in range(100)}) == 100
 
 
 def test_what_is_sealed_opens_also_after_a_restart(keys: SubjectKeys, path: Path, spy: Spy) -> None:

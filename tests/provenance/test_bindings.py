@@ -12,8 +12,10 @@ import pytest
 from policies.errors import Malformed
 from provenance.bindings import Binding, Bindings, Match, read_binding
 from provenance.errors import MediaError, TooLarge
+from provenance.exchange import Coded
 from provenance.fingerprints import ALG
 from provenance.media import DEFAULT_LIMITS, decode, encode
+from provenance.pixels import Pixels, load
 
 MARK = "org.facewarrant.spread.1"
 
@@ -108,6 +110,22 @@ def test_what_is_no_picture_is_refused(bindings: Bindings, released: Any) -> Non
         small.by_content(released.data, limit=10)
     with pytest.raises(Malformed):
         bindings.by_content(released.data, limit=10, alg="com.else.1")
+
+
+def test_what_is_sent_is_decoded_by_the_loader_that_was_given(
+    bindings: Bindings, released: Any, row: Any
+) -> None:
+    """Kept outputs are our own and are decoded here; a stranger's picture goes elsewhere."""
+    seen: list[Coded] = []
+
+    def spy(coded: Coded) -> Pixels:
+        seen.append(coded)
+        return load(coded)
+
+    copy = stripped(released.data)
+    found = dataclasses.replace(bindings, load=spy).by_content(copy, limit=1)
+    assert [match.manifest_id for match in found] == [row.manifest_id]
+    assert [coded.mime for coded in seen] == ["image/jpeg"]
 
 
 def test_without_a_watermark_key_only_fingerprints_are_known(

@@ -11,7 +11,9 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import detector.scan
+import provenance.case
 import provenance.clash
+import provenance.clip_recovery
 import provenance.evidence
 import provenance.records
 import provenance.second_engine
@@ -65,6 +67,8 @@ def test_no_verdict_and_no_state_says_real() -> None:
         provenance.records,
         provenance.second_engine,
         provenance.statements,
+        provenance.case,
+        provenance.clip_recovery,
         provenance.verify,
     ],
 )

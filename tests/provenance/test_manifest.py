@@ -253,6 +253,13 @@ def _no_source_type(manifest: Json) -> None:
     del data_of(manifest, "c2pa.actions.v2")["actions"][2]["digitalSourceType"]
 
 
+def _named(name: str) -> Callable[[Json], None]:
+    def change(manifest: Json) -> None:
+        manifest["ingredients"][0]["data"] = {"identifier": name}
+
+    return change
+
+
 BROKEN: list[tuple[Callable[[Json], None], FindingCode]] = [
     (_two_parents, "MANY-PARENTS"),
     (_action(0, action="c2pa.created", digitalSourceType="x"), "CREATED-WITH-PARENT"),
@@ -269,8 +276,14 @@ BROKEN: list[tuple[Callable[[Json], None], FindingCode]] = [
     (_drop("c2pa.soft-binding", "alg"), "SOFT-BINDING-UNKNOWN"),
     (_within("c2pa.soft-binding", blocks=[]), "SOFT-BINDING-MALFORMED"),
     (_within("c2pa.soft-binding", blocks=[{"value": "not base64!"}]), "SOFT-BINDING-MALFORMED"),
+    (_named("self#jumbf=/c2pa/urn/c2pa.assertions/../../canary.jpg"), "RESOURCE-NAME"),
+    (_named("self#jumbf=/c2pa/urn/c2pa.assertions//etc/passwd"), "RESOURCE-NAME"),
+    (_named("..\\canary.jpg"), "RESOURCE-NAME"),
+    (_named("/etc/passwd"), "RESOURCE-NAME"),
+    (_named("file:///etc/passwd"), "RESOURCE-NAME"),
     (_gathered, "GATHERED"),
     (_thumbnail, "THUMBNAIL"),
+    (lambda manifest: manifest.update(redactions=["self#jumbf=x"]), "REDACTED"),
     (_within("org.facewarrant.warrant", name="Jane"), "WARRANT-SCHEMA"),
     (_within("org.facewarrant.warrant", version=2), "WARRANT-SCHEMA"),
     (_drop("org.facewarrant.warrant", "log"), "WARRANT-SCHEMA"),
@@ -301,6 +314,8 @@ def test_store_size_is_a_rule() -> None:
 def test_every_finding_code_has_a_test() -> None:
     # What needs the whole file or its store is looked at in lint.py, and tested there.
     of_lint = {"STORE-TOO-LARGE", "NO-TIME-STAMP", "NO-INGREDIENT-DELTAS"}
+    # And what needs the release below an update, in withdrawal.py.
+    of_lint |= {"WITHDRAWAL-FOREIGN", "WITHDRAWAL-SCHEMA", "WITHDRAWAL-SHAPE"}
     assert {code for _, code in BROKEN} | of_lint == set(get_args(FindingCode))
 
 

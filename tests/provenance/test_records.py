@@ -54,7 +54,7 @@ def test_erased_person_is_a_line_of_its_own(studio: Any, told: Any) -> None:
     assert words.startswith("source_identity: the person was erased")
     assert [state for state, _ in of(lines, "consent")] == ["warns", "holds"]
     # The release itself stays proved: erasure deletes a person, not what happened.
-    assert look_at_release(reading.manifest_id, studio.archive).state == "holds"
+    assert look_at_release(reading, studio.archive).state == "holds"
     assert look_at_log(reading.warrant, studio.archive).state == "holds"
 
 

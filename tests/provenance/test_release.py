@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+import provenance.press
 import provenance.release
 from policies.audit import ClockRollback, verify_entry
 from policies.database import Database
@@ -38,7 +39,8 @@ from provenance.labels import read_labels, write_xmp
 from provenance.manifest import LintFinding
 from provenance.media import decode, encode
 from provenance.pki import make_development_chain
-from provenance.release import Press, release
+from provenance.press import Press
+from provenance.release import release
 from provenance.timestamps import TsaUnavailable
 from provenance.timetokens import TimeStampRefused
 from provenance.visible_label import place_visible_label
@@ -424,8 +426,10 @@ def test_label_that_does_not_read_back_keeps_everything_in(
     def with_another_id(**said: Any) -> bytes:
         return write_xmp(**(said | {"output_id": "0" * 12}))
 
-    broken = {"packet": ("encode", without_packet), "id": ("write_xmp", with_another_id)}[loses]
-    monkeypatch.setattr(provenance.release, *broken)
+    if loses == "packet":
+        monkeypatch.setattr(provenance.release, "encode", without_packet)
+    else:
+        monkeypatch.setattr(provenance.press, "write_xmp", with_another_id)
     draft = studio.draft(mime=mime)
     with pytest.raises(NotReleased, match=words):
         release(draft, press=studio.press)
@@ -480,7 +484,7 @@ def test_output_with_a_finding_keeps_everything_in(
         finding = LintFinding("THUMBNAIL", "a thumbnail")
         return dataclasses.replace(read_manifest(*given, **named), findings=(finding,))
 
-    monkeypatch.setattr(provenance.release, "read_manifest", read)
+    monkeypatch.setattr(provenance.press, "read_manifest", read)
     draft = studio.draft()
     with pytest.raises(NotReleased, match="reads back as 'trusted'"):
         release(draft, press=studio.press)

@@ -70,6 +70,7 @@ def test_roots_of_lists_go_to_the_engine_by_use(gallery: Any, other_pki: Any, pk
     assert asked == {
         "data": b"x",
         "mime_type": "image/png",
+        "manifest_store": None,
         "trust_pem": pem(pki).decode(),
         "tsa_trust_pem": pem(other_pki).decode(),
         "no_default_trust": True,
@@ -120,6 +121,7 @@ def test_answer_is_read_carefully(answer: Any, state: str, failures: tuple[str, 
         ("no_manifest", "absent", True),
         ("no_manifest", "Valid", False),
         ("remote_manifest_not_fetched", "absent", True),
+        ("remote_manifest_not_fetched", "Invalid", True),  # manifest.inaccessible
         ("unreadable", "unreadable", True),
         ("unreadable", "Trusted", False),
     ],

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from types import SimpleNamespace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from provenance.evidence import Evidence
-from provenance.labels import FACE_SWAP_SOURCE_TYPE, SOURCE_TYPES
+from provenance.labels import FACE_SWAP_SOURCE_TYPE, SOURCE_TYPES, read_labels
 from provenance.lint import find_notices
-from provenance.media import decode, encode
+from provenance.manifest import FindingCode, LintFinding
+from provenance.media import encode
 from provenance.reading import EXPIRED, TRUSTED, IngredientFailure, ManifestReading
-from provenance.statements import content_of, is_ours, state_labels, state_manifest
+from provenance.revocation import read_revocations
+from provenance.statements import (
+    content_of,
+    is_ours,
+    state_labels,
+    state_lists,
+    state_manifest,
+)
+from provenance.trust import NO_LISTS, TrustList, TrustLists
 
 CAMERA = SOURCE_TYPES + "digitalCapture"
 
@@ -95,6 +103,23 @@ def test_line_of_a_reading(fields: dict[str, Any], subject: str, state: str, wor
     assert words in line.words
 
 
+@pytest.mark.parametrize(
+    ("code", "maker", "state"),
+    [
+        ("MANY-PARENTS", "Other", "fails"),
+        ("RESOURCE-NAME", "Other", "fails"),
+        ("NO-ACTIONS", "Other", "warns"),
+        ("NO-ACTIONS", "FaceWarrant", "fails"),
+    ],
+)
+def test_rules_of_every_validator_fail_whoever_broke_them(
+    code: FindingCode, maker: str, state: str
+) -> None:
+    finding = LintFinding(code, "words")
+    reading = ManifestReading("trusted", claim_generator=maker, findings=(finding,))
+    assert lines_of(reading)["lint"].state == state
+
+
 def test_what_is_missing_beside_a_good_manifest_is_a_line_of_its_own() -> None:
     notices = find_notices({"ingredients": [{"active_manifest": "urn:c2pa:1"}]}, {})
     assert {notice.code for notice in notices} == {"NO-TIME-STAMP", "NO-INGREDIENT-DELTAS"}
@@ -147,14 +172,14 @@ def test_ours_is_what_says_so(reading: ManifestReading, ours: bool) -> None:
 def test_what_labels_say(studio: Any, properties: tuple[str, ...], state: str, says: str) -> None:
     frame = studio.picture("persona6_0").frame
     options = {"xmp": packet(*properties)} if properties else {}
-    line, found = state_labels(decode(encode(frame, "image/png", **options)))
+    data = encode(frame, "image/png", **options)
+    line, found = state_labels(lambda: read_labels(data, "image/png"))
     assert (line.state, found) == (state, says)
 
 
 def test_file_whose_labels_cannot_be_looked_for_warns(studio: Any) -> None:
     picture = studio.picture("persona6_0", "image/png")
-    mistaken: Any = SimpleNamespace(data=picture.data, mime="image/jpeg")
-    line, found = state_labels(mistaken)
+    line, found = state_labels(lambda: read_labels(picture.data, "image/jpeg"))
     assert (line.state, found) == ("warns", "disagreeing")
 
 
@@ -178,3 +203,22 @@ def test_what_may_be_believed_of_the_content(
     bad = (IngredientFailure("", "parentOf", ("bad",)),) if "ingredient" in verdict else ()
     reading = ManifestReading(verdict, source_types=kinds, ingredient_failures=bad)
     assert content_of(reading, marked=marked) == content
+
+
+def test_lists_a_verdict_leans_on_are_named_with_their_dates(pki: Any, authority: Any) -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    none = state_lists(NO_LISTS, pki.anchors, now=now)
+    assert (none.subject, none.state) == ("trust lists", "absent")
+    assert none.words == "no trust list is loaded; roots given: 1"
+    due = datetime(2027, 8, 5, tzinfo=UTC)
+    roots = TrustList("official", "signers", "2026-08-05", "0" * 64, (pki.root,), due)
+    undated = TrustList("own", "time-stamps", "", "1" * 64, (pki.root,))
+    revoked = read_revocations(authority.crl(), name="crl")
+    lists = TrustLists((roots, undated), (), (revoked,))
+    for at in (now, due):
+        line = state_lists(lists, pki.anchors, now=at)
+        assert (line.state, line.words) == ("holds", "; ".join(one.words for one in lists.every))
+    late = state_lists(lists, pki.anchors, now=due + timedelta(seconds=1))
+    assert late.state == "warns"
+    assert late.words.endswith("; the list official was due for renewal on 2027-08-05")
+    assert late.words.startswith(roots.words)

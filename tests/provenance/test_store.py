@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import provenance.store
 from policies.digest import sha256_hex
 from policies.errors import StoreUnavailable
 from provenance.store import FolderStore, write_whole
@@ -84,7 +83,7 @@ def test_interrupted_write_leaves_nothing(
     def fail(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(provenance.store.os, step, fail)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(StoreUnavailable, match="No space") as caught:
         write_whole(tmp_path / "new" / "file", b"data")
     assert caught.value.mend
@@ -104,3 +103,36 @@ def test_file_where_a_folder_must_be(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         FolderStore(tmp_path / "store").put(b"x")
     assert os.listdir(tmp_path) == ["store"]
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 9000], ids=["none", "one", "many"])
+def test_a_file_is_kept_and_given_back(store: FolderStore, tmp_path: Path, data: bytes) -> None:
+    given, back = tmp_path / "given", tmp_path / "new" / "back"
+    given.write_bytes(data)
+    sha256 = store.put_file(given)
+    assert sha256 == sha256_hex(data)
+    assert store.get(sha256) == data
+    store.get_file(sha256, back)
+    assert back.read_bytes() == data
+    assert back.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_missing_is_unavailable(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot keep none"):
+        store.put_file(tmp_path / "none")
+    with pytest.raises(StoreUnavailable, match="does not give"):
+        store.get_file("0" * 64, tmp_path / "back")
+    with pytest.raises(StoreUnavailable, match="SHA-256"):
+        store.get_file("../x", tmp_path / "back")
+
+
+def test_a_changed_file_is_not_given(store: FolderStore, tmp_path: Path) -> None:
+    given, back = tmp_path / "given", tmp_path / "back"
+    given.write_bytes(b"as it was released")
+    back.write_bytes(b"before")
+    sha256 = store.put_file(given)
+    (tmp_path / "store" / sha256[:2] / sha256[2:]).write_bytes(b"as somebody left it")
+    with pytest.raises(StoreUnavailable, match="changed"):
+        store.get_file(sha256, back)
+    assert back.read_bytes() == b"before"
+    assert not list(tmp_path.glob(".partial-*"))

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives import serialization
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 from policies.hsm import TokenAddress
-from provenance.signers import KeyRefused, _as_cose
+from provenance.signers import KeyRefused, as_cose
 from provenance.token_signer import TokenKey, TokenUnavailable
 
 def address(name, pin="1234"):
@@ -64,7 +64,7 @@ for label, public, alg, size in (
 ):
     key = TokenKey(address(label), public=public)  # the process is logged in already
     assert key.public is public
-    assert len(_as_cose(key.sign(b"claim"), b"claim", public, alg)) == size, label
+    assert len(as_cose(key.sign(b"claim"), b"claim", public, alg)) == size, label
     key.close()
 make_ec("secp256r1", "loose", {attribute.EXTRACTABLE: True, attribute.SENSITIVE: False})
 for _ in range(2):

@@ -21,17 +21,15 @@ from provenance.errors import Untrusted
 from provenance.reading import EXPIRED, TRUSTED, ManifestReading
 from provenance.tree import UNTRUSTED
 from provenance.trust import (
-    MAX_LIST_BYTES,
     MAX_LISTS,
     NO_LISTS,
     TrustFolder,
     TrustList,
     TrustLists,
-    TrustRefused,
-    Use,
     read_by_use,
     read_list,
 )
+from provenance.trust_terms import MAX_LIST_BYTES, TrustRefused, Use
 from provenance.verify import Verifier
 
 MakeRoot = Callable[..., x509.Certificate]
@@ -142,8 +140,8 @@ def folder(tmp_path: Path) -> TrustFolder:
 
 def test_lists_are_kept_and_forgotten(folder: TrustFolder, pki: Any, other_pki: Any) -> None:
     assert folder.load() == NO_LISTS
-    first = folder.add(pem_of(pki.root), name="b", use="signers", dated="2026-08-05")
-    second = folder.add(pem_of(other_pki.root), name="a", use="time-stamps")
+    first = folder.add(pem_of(pki.root), name="b", kind="signers", dated="2026-08-05")
+    second = folder.add(pem_of(other_pki.root), name="a", kind="time-stamps")
     loaded = folder.load()
     assert loaded == TrustLists((second, first))
     assert loaded.roots("signers") == (pki.root,)
@@ -155,36 +153,36 @@ def test_lists_are_kept_and_forgotten(folder: TrustFolder, pki: Any, other_pki: 
 @pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "x" * 65, "a\n", "ä"])
 def test_name_that_could_be_a_path_is_refused(folder: TrustFolder, pki: Any, name: str) -> None:
     with pytest.raises(TrustRefused, match="is no name"):
-        folder.add(pem_of(pki.root), name=name, use="signers")
+        folder.add(pem_of(pki.root), name=name, kind="signers")
     with pytest.raises(TrustRefused, match="no trust list is called"):
         folder.remove(name)
 
 
 def test_name_is_taken_once(folder: TrustFolder, pki: Any, other_pki: Any) -> None:
-    folder.add(pem_of(pki.root), name="x", use="signers")
+    folder.add(pem_of(pki.root), name="x", kind="signers")
     with pytest.raises(TrustRefused) as caught:
-        folder.add(pem_of(other_pki.root), name="x", use="signers")
+        folder.add(pem_of(other_pki.root), name="x", kind="signers")
     assert "trust remove x" in caught.value.mend
     assert folder.load().roots("signers") == (pki.root,)
 
 
 def test_lists_have_an_end(folder: TrustFolder, pki: Any) -> None:
     for number in range(MAX_LISTS):
-        folder.add(pem_of(pki.root), name=f"n{number}", use="signers")
+        folder.add(pem_of(pki.root), name=f"n{number}", kind="signers")
     with pytest.raises(TrustRefused, match=f"{MAX_LISTS} trust lists"):
-        folder.add(pem_of(pki.root), name="more", use="signers")
+        folder.add(pem_of(pki.root), name="more", kind="signers")
 
 
 def test_refused_list_leaves_nothing_behind(folder: TrustFolder, pki: Any) -> None:
     with pytest.raises(TrustRefused):
-        folder.add(pem_of(pki.leaf), name="x", use="signers")
+        folder.add(pem_of(pki.leaf), name="x", kind="signers")
     assert folder.load() == NO_LISTS
 
 
 def test_folder_that_cannot_be_written_is_a_fault(tmp_path: Path, pki: Any) -> None:
     (tmp_path / "trust").write_bytes(b"")
     with pytest.raises(StoreUnavailable):
-        TrustFolder(tmp_path / "trust").add(pem_of(pki.root), name="x", use="signers")
+        TrustFolder(tmp_path / "trust").add(pem_of(pki.root), name="x", kind="signers")
 
 
 def change(path: Path, **changes: object) -> None:
@@ -198,16 +196,16 @@ def change(path: Path, **changes: object) -> None:
         {"name": "y"},
         {"use": "everything"},
         {"dated": "tomorrow"},
-        {"pem": "\u4e00"},
+        {"content": "\u4e00"},
         {"more": 1},
-        {"schema": "facewarrant/trust/2"},
+        {"schema": "facewarrant/trust/1"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_list_that_was_changed_on_disk_stops_the_verifier(
     folder: TrustFolder, tmp_path: Path, pki: Any, changes: dict[str, object]
 ) -> None:
-    folder.add(pem_of(pki.root), name="x", use="signers")
+    folder.add(pem_of(pki.root), name="x", kind="signers")
     change(tmp_path / "trust" / "x.json", **changes)
     with pytest.raises(TrustRefused, match=r"x\.json"):
         folder.load()
@@ -216,8 +214,8 @@ def test_list_that_was_changed_on_disk_stops_the_verifier(
 def test_other_roots_under_an_old_digest_are_refused(
     folder: TrustFolder, tmp_path: Path, pki: Any, other_pki: Any
 ) -> None:
-    folder.add(pem_of(pki.root), name="x", use="signers")
-    change(tmp_path / "trust" / "x.json", pem=pem_of(other_pki.root).decode())
+    folder.add(pem_of(pki.root), name="x", kind="signers")
+    change(tmp_path / "trust" / "x.json", content=pem_of(other_pki.root).decode())
     with pytest.raises(TrustRefused, match="was changed"):
         folder.load()
 
@@ -226,7 +224,7 @@ def test_use_changed_on_disk_is_judged_anew(
     folder: TrustFolder, tmp_path: Path, make_root: MakeRoot
 ) -> None:
     pem = pem_of(make_root("Stamps", ExtendedKeyUsageOID.TIME_STAMPING))
-    folder.add(pem, name="x", use="time-stamps")
+    folder.add(pem, name="x", kind="time-stamps")
     change(tmp_path / "trust" / "x.json", use="signers")
     with pytest.raises(TrustRefused, match="no root for signers"):
         folder.load()

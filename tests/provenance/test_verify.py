@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
-import provenance.verify
 from detector.scan import scan
 from policies.audit import AuditLog
 from policies.errors import Error, StoreUnavailable
 from provenance.c2pa import ManifestReading, read_manifest
+from provenance.case import Case
 from provenance.chains import TrustAnchors
 from provenance.containers import Mime
 from provenance.errors import (
@@ -33,6 +33,7 @@ from provenance.errors import (
     VerificationError,
 )
 from provenance.evidence import Evidence, Report
+from provenance.exhibit import PictureExhibit
 from provenance.fingerprints import fingerprint
 from provenance.labels import write_xmp
 from provenance.media import decode, encode
@@ -657,7 +658,7 @@ def test_expired_signer_without_a_time_stamp_is_untrusted_not_tampered(
         ingredient_failures=bad,
     )
     picture = studio.picture("persona6_0", "image/png")
-    case = provenance.verify._Case(picture, reading, None, studio.verifier)
+    case = Case(PictureExhibit(picture, None), reading, studio.verifier)
     with pytest.raises(Tampered if spoilt else Untrusted) as caught:
         case.conclude()
     found = states(caught.value.evidence)
@@ -789,7 +790,7 @@ def test_our_manifest_over_a_label_that_denies_ai_is_tampering(studio: Any) -> N
         source_types=("http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",),
     )
     picture = decode(camera_label(studio.picture("persona6_0", "image/png").data))
-    case = provenance.verify._Case(picture, reading, None, studio.verifier)
+    case = Case(PictureExhibit(picture, None), reading, studio.verifier)
     with pytest.raises(Tampered, match="a label says that no AI took part"):
         case.conclude()
 

@@ -398,7 +398,7 @@ def test_times_that_are_missing_or_run_backwards_are_refused(
     plain: bytes, frames: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No muxer of the library writes such times, so they are put in where it hands frames over.
-    monkeypatch.setattr(video, "_timed", lambda *_: iter(frames))
+    monkeypatch.setattr(video, "timed", lambda *_: iter(frames))
     with pytest.raises(VideoDamaged):
         list(read_frames(plain, limits=LIMITS))
 

@@ -16,7 +16,6 @@ from provenance.media import Box, decode, encode
 from provenance.visible_label import (
     MIN_CONTRAST,
     MIN_LETTER_PX,
-    draw_visible_label,
     place_visible_label,
 )
 
@@ -181,7 +180,6 @@ def test_one_label_serves_every_frame_of_its_size_and_leaves_them_alone(
     assert columns.max() < x1
     assert rows.min() >= y0
     assert rows.max() < y1
-    assert np.array_equal(drawn, draw_visible_label(frame, avoid=[face], demand=BOTH))
     for wrong in (np.zeros((10, 10, 3), np.uint8), background("white")):
         with pytest.raises(LabelRefused, match="the label is for"):
             label.draw(wrong)
@@ -208,15 +206,13 @@ def test_every_showable_letter_has_a_picture_of_its_own() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(TooSmall):
         place_visible_label((32, 32), avoid=[])
-    with pytest.raises(ShapeError):
-        draw_visible_label(np.zeros((300, 300), np.uint8), avoid=[])
 
 
 def test_without_a_scalable_font_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     bitmap: Any = ImageFont.ImageFont()
     monkeypatch.setattr(ImageFont, "load_default", lambda _: bitmap)
     with pytest.raises(LabelRefused) as caught:
-        draw_visible_label(np.zeros((300, 300, 3), np.uint8), avoid=[])
+        place_visible_label((300, 300), avoid=[])
     assert "FreeType" in caught.value.mend
 
 

@@ -1,0 +1,219 @@
+"""The only way out for a video: mark every frame, join, label, sign, read back, log, or nothing.
+
+The order is that of a picture (`release`). Frames are made, marked and coded in pieces that are
+kept until the release has ended: a job that was killed goes on with the same warrant, mark and
+pieces. What lies on disk meanwhile is marked; only the signed file goes into the store.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from policies.request import Request
+from policies.warrant import verify_issuer
+from policies.warrants import require_active
+from provenance.asset import VideoMime
+from provenance.clip import Clip, Form, frames, open_clip
+from provenance.clip_draft import ClipDraft, require_clip_draft
+from provenance.errors import NotMarkable, NotReleased, ShapeError
+from provenance.fingerprints import fingerprint
+from provenance.label_rules import label_demand
+from provenance.labels import read_video_labels, write_video_labels
+from provenance.pieces import Pieces, open_pieces
+from provenance.pixels import Frame
+from provenance.press import (
+    Press,
+    Printed,
+    as_refusal,
+    enter,
+    forget,
+    require_entered,
+    require_labels,
+    require_manifest,
+    sign_release,
+    undo,
+    write_packet,
+)
+from provenance.registry import ReleaseRow
+from provenance.video_write import encode_segment, join_segments
+from provenance.visible_label import VisibleLabel, place_visible_label
+from provenance.watermark import Payload, issue_payload
+
+READABLE_SHARE: Final = 0.9
+"""Of every second's frames at least this share gives the mark's id back after coding."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedClip:
+    """A video for the outside: the store gives its bytes by `sha256`."""
+
+    mime: VideoMime
+    sha256: str
+    mark_id: str
+    manifest_id: str
+    log_index: int
+
+
+def release_clip(draft: ClipDraft, *, press: Press, folder: Path) -> ReleasedClip:
+    """Turn a draft of a clip into the released MP4; `folder` holds its pieces meanwhile.
+
+    As `release`: any error aborts the warrant, keeps everything in and drops the pieces. A process
+    that is killed or interrupted leaves warrant and pieces: the same request goes on with them
+    (`WarrantDesk.resume`). Raises WarrantInvalid and NotReleased.
+    """
+    warrant = require_active(require_clip_draft(draft).warrant)
+    verify_issuer(warrant.document, key=press.desk.key.public)
+    kept: list[str] = []
+    try:
+        warrant.require(
+            source_sha256=draft.source.sha256, target_sha256=draft.target.sha256, medium="video"
+        )
+        with open_pieces(
+            folder,
+            warrant.document,
+            frames=draft.target.form.frames,
+            commitment=press.desk.consents.commitment,
+            rng=press.rng,
+        ) as pieces:
+            return _release(draft, pieces, kept, press)
+    except Exception as error:
+        undo(warrant.document, kept, type(error).__name__, press)
+        if isinstance(error, NotReleased):
+            raise
+        raise as_refusal(error) from error
+    except BaseException:
+        # Warrant and pieces stay for the next run; it signs anew, so these bytes would be nobody's.
+        forget(warrant.document, kept, press)
+        raise
+
+
+def _release(draft: ClipDraft, pieces: Pieces, kept: list[str], press: Press) -> ReleasedClip:
+    payload = issue_payload(draft.warrant, rng=pieces.draw)
+    _make_pieces(draft, pieces, payload, press)
+    marked = pieces.folder / "labelled.mp4"
+    _join(draft, pieces, payload, press, out=marked)
+    draft.warrant.require()
+    output = pieces.folder / "signed.mp4"
+    output.unlink(missing_ok=True)
+    signed = sign_release(draft, marked, payload, press, out=output)
+    printed = _read_back(
+        output, payload.mark_id, press, like=draft.target.form, stamped=signed.stamped
+    )
+    kept.append(press.store.put(signed.store))
+    kept.append(press.store.put_file(output))
+    row = enter(draft, signed, kept[-1], payload.mark_id, printed, press)
+    return _as_released(row)
+
+
+def _make_pieces(draft: ClipDraft, pieces: Pieces, payload: Payload, press: Press) -> None:
+    """Make, label, mark and code every piece that is not there yet."""
+    form = draft.target.form
+    demand = label_demand(draft.warrant.document.territories)
+    label = place_visible_label((form.height, form.width), avoid=draft.faces, demand=demand)
+    for start, stop in pieces.missing():
+        # A person may withdraw while a long video is being made.
+        draft.warrant.require()
+        marked = _marked(draft, (start, stop), label, payload, press)
+        pieces.keep(start, encode_segment(marked, form))
+
+
+def _marked(
+    draft: ClipDraft,
+    span: tuple[int, int],
+    label: VisibleLabel,
+    payload: Payload,
+    press: Press,
+) -> Iterator[tuple[int, Frame]]:
+    """Yield the frames of a piece with label and mark; raise unless each one can carry both."""
+    form, (start, stop) = draft.target.form, span
+    number = start
+    for pts, frame in draft.render(start, stop):
+        if frame.shape != (form.height, form.width, 3):
+            raise ShapeError(actual=frame.shape, expected=f"({form.height}, {form.width}, 3)")
+        try:
+            marked = press.watermark.embed(label.draw(frame), payload)
+        except NotMarkable as error:
+            raise NotReleased(
+                f"frame {number} cannot carry the mark: {error.message}",
+                mend="cut black, flat and very noisy parts out of the video",
+            ) from error
+        label.require_readable(marked)
+        number += 1
+        yield pts, marked
+    if number != stop:
+        raise NotReleased(f"{number - start} frames were made where the clip has {stop - start}")
+
+
+def _join(draft: ClipDraft, pieces: Pieces, payload: Payload, press: Press, *, out: Path) -> None:
+    """Join the pieces with the clip's sound, and write the metadata labels."""
+    joined = pieces.folder / "joined.mp4"
+    join_segments([pieces.path(start) for start, _ in pieces.spans()], draft.target, joined)
+    packet = write_packet(payload, press, aigc=False)
+    with joined.open("rb") as source, out.open("wb") as labelled:
+        write_video_labels(
+            source, labelled, xmp=packet, provider=press.provider, output_id=payload.mark_id
+        )
+    joined.unlink()
+
+
+def _read_back(
+    output: Path, mark_id: str, press: Press, *, like: Form | None, stamped: bool
+) -> Printed:
+    """Read the finished file as a stranger would; raise NotReleased unless every mark is there."""
+    require_manifest(output, "video/mp4", press, stamped=stamped)
+    with output.open("rb") as file:
+        require_labels(read_video_labels(file), mark_id)
+    clip = open_clip(output, workspace=output.parent)
+    try:
+        if like is not None and (clip.form.frames, clip.form.size) != (like.frames, like.size):
+            raise NotReleased("the output has other frames than the clip it was made from")
+        return _print(clip, mark_id, press)
+    finally:
+        clip.path.unlink(missing_ok=True)
+
+
+def _print(clip: Clip, mark_id: str, press: Press) -> Printed:
+    """Return a fingerprint of every second; raise NotReleased for a second without the mark."""
+    prints: list[str] = []
+    read: list[bool] = []
+    second = -1
+    for pts, frame in frames(clip):
+        # A frame may stand for more than a second: those it covers have none of their own.
+        if clip.form.second(pts) > second:
+            _require_readable(read, second)
+            second, read = clip.form.second(pts), []
+            prints.append(fingerprint(frame).bits)
+        found = press.watermark.detect(frame)
+        if found is None or found.mark_id not in (None, mark_id):
+            raise NotReleased(f"a frame of second {second} does not carry the mark")
+        read.append(found.mark_id == mark_id)
+    _require_readable(read, second)
+    return Printed(prints[0], tuple(prints))
+
+
+def _require_readable(read: list[bool], second: int) -> None:
+    if sum(read) < READABLE_SHARE * len(read):
+        raise NotReleased(f"the watermark of second {second} cannot be read back")
+
+
+def redeliver_clip(
+    row: ReleaseRow, request: Request, *, press: Press, identity: str, folder: Path
+) -> ReleasedClip:
+    """Hand out again what was released for a request; as `redeliver`, with a copy in `folder`."""
+    entry = press.desk.recheck(row.warrant_id, request, identity_model_sha256=identity)
+    # The store gives a file only when its bytes are those of the digest.
+    require_entered(entry, row, row.output_sha256, press)
+    # The row is only a pointer: nothing of it may name a file.
+    with tempfile.TemporaryDirectory(prefix="again-", dir=folder) as place:
+        output = Path(place) / "kept.mp4"
+        press.store.get_file(row.output_sha256, output)
+        _read_back(output, row.mark_id, press, like=None, stamped="time_stamp" not in entry)
+    return _as_released(row)
+
+
+def _as_released(row: ReleaseRow) -> ReleasedClip:
+    return ReleasedClip("video/mp4", row.output_sha256, row.mark_id, row.manifest_id, row.log_index)

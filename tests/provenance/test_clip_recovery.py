@@ -1,0 +1,221 @@
+"""Which release was a video cut out of? Every look has to be found in the kept output."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from policies.errors import StoreUnavailable
+from provenance.clip_recovery import (
+    NOWHERE,
+    Match,
+    RecoveredClip,
+    compare_clip,
+    kept_output,
+    recover_clip,
+    state_clip,
+)
+from provenance.fingerprints import MATCH_DISTANCE
+from provenance.likeness import MAX_BLOCK_DIFFERENCE
+from provenance.media import decode
+from provenance.registry import Candidate
+from provenance.sight import Sight, look_through
+
+
+def seen(film: list[Any], rate: int = 3) -> Sight:
+    """What is looked at of frames."""
+    return look_through(((n / rate, frame) for n, frame in enumerate(film)), None)
+
+
+@pytest.fixture
+def archive(premiere: Any) -> dict[str, Any]:
+    studio = premiere[0].studio
+    return {"registry": studio.registry, "store": studio.store}
+
+
+@pytest.fixture
+def film(premiere: Any, films: Any) -> list[Any]:
+    """The frames of the premiere's release."""
+    return list(films.project(premiere[1]))
+
+
+@pytest.fixture
+def row(premiere: Any, archive: dict[str, Any]) -> Any:
+    return archive["registry"].by_mark(premiere[2].mark_id)
+
+
+# ------------------------------------------------------------------------------ comparing
+
+
+def test_a_release_agrees_with_itself(row: Any, film: list[Any], archive: Any) -> None:
+    found = compare_clip(row, seen(film), store=archive["store"])
+    assert found.agrees
+    assert [match.bits <= 4 for match in found.matches] == [True, True]
+    assert found.worst.levels < 1
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(1, 6), (2, 6), (5, 6), (0, 1)], ids=["cut", "shifted", "last", "first"]
+)
+def test_a_part_agrees_wherever_it_begins(
+    row: Any, film: list[Any], archive: Any, start: int, stop: int
+) -> None:
+    found = compare_clip(row, seen(film[start:stop]), store=archive["store"])
+    assert found.agrees
+    # The very frame, not the one that is looked at in the release.
+    assert found.worst.levels < 1
+
+
+def test_a_second_of_something_else_does_not_agree(
+    row: Any, film: list[Any], archive: Any, films: Any, demo_picture: Any
+) -> None:
+    other = films.shoot(demo_picture("persona6_0"), 3)
+    found = compare_clip(row, seen(film[:3] + other), store=archive["store"])
+    assert [match.agrees for match in found.matches] == [True, False]
+    assert found.matches[1] == NOWHERE == found.worst
+    assert not found.agrees
+
+
+def test_a_changed_part_of_a_frame_does_not_agree(row: Any, film: list[Any], archive: Any) -> None:
+    painted = film[3].copy()
+    cv2.rectangle(painted, (130, 120), (180, 160), (128, 128, 128), -1)
+    found = compare_clip(row, seen([*film[:3], painted]), store=archive["store"])
+    assert [match.agrees for match in found.matches] == [True, False]
+    assert found.worst.bits <= MATCH_DISTANCE
+    assert found.worst.levels > MAX_BLOCK_DIFFERENCE
+
+
+def test_a_released_picture_is_compared_as_one_frame(archive: Any, gallery: Any) -> None:
+    out = gallery[1]["image/png"]
+    picture = archive["registry"].by_mark(out.mark_id)
+    found = compare_clip(picture, seen([decode(out.data).frame] * 6), store=archive["store"])
+    assert found.agrees
+    assert len(found.matches) == 2
+
+
+@pytest.mark.parametrize(
+    ("bits", "levels", "agrees"),
+    [
+        (MATCH_DISTANCE, MAX_BLOCK_DIFFERENCE, True),
+        (MATCH_DISTANCE + 1, 0.0, False),
+        (0, MAX_BLOCK_DIFFERENCE + 0.01, False),
+    ],
+)
+def test_both_limits_hold(bits: int, levels: float, agrees: bool) -> None:
+    assert Match(bits, levels).agrees == agrees
+
+
+def test_the_worst_look_is_one_that_does_not_agree(row: Any) -> None:
+    far, edited, fine = Match(40, 2.0), Match(3, 9.0), Match(3, 5.0)
+    assert RecoveredClip(row, (fine, far, Match(2, 1.0))).worst == far
+    assert RecoveredClip(row, (far, edited, fine)).worst == edited
+    assert RecoveredClip(row, (Match(2, 1.0), fine)).worst == fine
+
+
+# ------------------------------------------------------------------------------ searching
+
+
+def test_a_copy_without_a_mark_is_found_by_its_seconds(
+    row: Any, film: list[Any], archive: Any, sequel: Any
+) -> None:
+    small = [cv2.resize(frame, (160, 160), interpolation=cv2.INTER_AREA) for frame in film]
+    found = recover_clip(seen(small), **archive)
+    assert [one.row.mark_id for one in found] == [row.mark_id, sequel[1].mark_id]
+    assert [one.agrees for one in found] == [True, False]
+
+
+def test_the_one_that_agrees_comes_first(
+    film: list[Any], films: Any, archive: Any, row: Any, sequel: Any
+) -> None:
+    file, out = sequel
+    found = recover_clip(seen(films.project(file)), **archive)
+    assert {one.row.mark_id: one.agrees for one in found} == {out.mark_id: True, row.mark_id: False}
+    assert found[0].agrees
+
+
+def test_a_still_of_a_video_is_found(row: Any, film: list[Any], archive: Any, sequel: Any) -> None:
+    found = recover_clip(seen(film[4:5]), **archive)
+    assert [(one.row.mark_id, one.agrees) for one in found] == [(row.mark_id, True)]
+    assert sequel
+
+
+def test_what_was_never_released_is_not_found(archive: Any, films: Any, demo_picture: Any) -> None:
+    assert recover_clip(seen(films.shoot(demo_picture("persona6_0"))), **archive) == ()
+
+
+def test_a_video_without_structure_is_not_asked_for(archive: Any) -> None:
+    registry = SimpleNamespace(near=lambda asked, limit: () if not asked else pytest.fail("asked"))
+    flat = [np.full((64, 64, 3), 90, np.uint8)] * 6
+    assert recover_clip(seen(flat), registry=registry, store=archive["store"]) == ()  # type: ignore[arg-type]
+
+
+def test_the_word_of_the_register_alone_finds_nothing(
+    film: list[Any], archive: Any, gallery: Any
+) -> None:
+    other = archive["registry"].by_mark(gallery[1]["image/png"].mark_id)
+    registry = SimpleNamespace(near=lambda _asked, limit: (Candidate(other, 0, 0),)[:limit])
+    assert recover_clip(seen(film), registry=registry, store=archive["store"]) == ()  # type: ignore[arg-type]
+
+
+def test_no_more_than_a_few_are_compared(film: list[Any], archive: Any) -> None:
+    limits: list[int] = []
+
+    def near(_asked: Any, limit: int) -> tuple[()]:
+        limits.append(limit)
+        return ()
+
+    recover_clip(seen(film), registry=SimpleNamespace(near=near), store=archive["store"])  # type: ignore[arg-type]
+    assert limits == [8]
+
+
+# ------------------------------------------------------------------------------ the kept output
+
+
+def test_a_kept_video_lies_on_disk_while_it_is_read(row: Any, archive: Any) -> None:
+    with kept_output(row, archive["store"]) as output:
+        assert isinstance(output, Path)
+        assert output.stat().st_mode & 0o077 == 0
+        assert output.read_bytes() == archive["store"].get(row.output_sha256)
+    assert not output.parent.exists()
+
+
+def test_a_kept_picture_is_given_as_bytes(archive: Any, gallery: Any) -> None:
+    out = gallery[1]["image/jpeg"]
+    with kept_output(archive["registry"].by_mark(out.mark_id), archive["store"]) as output:
+        assert output == out.data
+
+
+@pytest.mark.parametrize("mime", ["video/mp4", "image/png"])
+def test_an_output_that_is_not_kept_stops_the_search(
+    row: Any, film: list[Any], archive: Any, mime: str
+) -> None:
+    gone = dataclasses.replace(row, output_sha256="0" * 64, mime=mime)
+    with pytest.raises(StoreUnavailable):
+        compare_clip(gone, seen(film), store=archive["store"])
+    registry = SimpleNamespace(near=lambda _asked, limit: (Candidate(gone, 0, 0),)[:limit])
+    with pytest.raises(StoreUnavailable):
+        recover_clip(seen(film), registry=registry, store=archive["store"])  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------ in words
+
+
+def test_agreement_is_told_in_numbers(row: Any) -> None:
+    found = RecoveredClip(row, (Match(3, 1.04), Match(7, 0.5)))
+    prints, blocks = state_clip(found, Sight((), 9))
+    assert (prints.subject, prints.state) == ("fingerprint", "holds")
+    assert "2 of 2 looks, in 9 seconds; at most 7 of 256 bits differ, 31 may" in prints.words
+    assert (blocks.subject, blocks.state) == ("likeness", "holds")
+    assert "by 1.0 of 255 levels, 6 may; what lies between the looks was not" in blocks.words
+
+
+def test_a_part_that_agrees_only_warns(row: Any) -> None:
+    [line] = state_clip(RecoveredClip(row, (Match(3, 1.0), NOWHERE)), Sight((), 2))
+    assert (line.subject, line.state) == ("likeness", "warns")
+    assert line.words.endswith("not all: 1 of 2 looks, in 2 seconds")

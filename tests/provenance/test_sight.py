@@ -1,0 +1,164 @@
+"""What stands for a video: which frames are looked at, and when their marks are one mark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provenance.fingerprints import Fingerprint, fingerprint
+from provenance.sight import MOST_LOOKS, Look, Sight, look_at, look_through
+from provenance.watermark import Detection
+
+SMALL = np.zeros((64, 64, 3), np.uint8)
+
+
+class Reader:
+    """A watermark that finds what it is told, and counts how often it is asked."""
+
+    alg = "org.facewarrant.test.1"
+
+    def __init__(self, *found: Detection | None) -> None:
+        self.found, self.asked = found, 0
+
+    def embed(self, image: Any, _payload: Any) -> Any:
+        return image
+
+    def detect(self, _image: Any) -> Detection | None:
+        self.asked += 1
+        return self.found[(self.asked - 1) % len(self.found)]
+
+
+def mark(mark_id: str | None, p_value: float = 1e-9) -> Detection:
+    if mark_id is None:
+        return Detection(None, None, "present_unreadable", p_value, 5.0, 7)
+    return Detection(mark_id, 1, "read", p_value, 9.0, 7)
+
+
+def sight(*found: Detection | None) -> Sight:
+    looks = [Look(n, SMALL, Fingerprint("0" * 64, 100), one) for n, one in enumerate(found)]
+    return Sight(tuple(looks), len(looks))
+
+
+# ------------------------------------------------------------------------------ one mark of many
+
+
+def test_no_look_no_mark() -> None:
+    for one in (sight(), sight(None), sight(None, None)):
+        assert (one.mark, one.ids, one.marked) == (None, (), ())
+
+
+def test_one_id_in_some_looks_is_that_of_the_whole_and_less_sure() -> None:
+    one = sight(None, mark("a" * 12, 1e-6), mark("a" * 12, 1e-9), mark(None, 1e-20))
+    assert one.ids == ("a" * 12,)
+    assert len(one.marked) == 3
+    found = one.mark
+    assert found is not None
+    assert (found.mark_id, found.version, found.state) == ("a" * 12, 1, "read")
+    assert (found.p_value, found.statistic, found.searched) == (4e-9, 9.0, 28)
+
+
+def test_two_ids_are_no_id() -> None:
+    one = sight(mark("b" * 12), mark("a" * 12, 1e-12))
+    assert one.ids == ("a" * 12, "b" * 12)
+    found = one.mark
+    assert found is not None
+    assert (found.mark_id, found.version, found.state) == (None, None, "present_unreadable")
+    assert found.p_value == pytest.approx(2e-12)
+
+
+def test_an_unreadable_mark_has_no_id() -> None:
+    found = sight(None, mark(None, 1e-3)).mark
+    assert found is not None
+    assert (found.mark_id, found.state, found.p_value) == (None, "present_unreadable", 2e-3)
+
+
+FOUND = st.one_of(
+    st.none(),
+    st.builds(
+        mark,
+        st.sampled_from([None, "a" * 12, "b" * 12]),
+        st.floats(min_value=0, max_value=1),
+    ),
+)
+
+
+@given(st.lists(FOUND, max_size=70))
+def test_a_mark_of_the_whole_is_never_surer_than_its_looks_and_never_a_choice(
+    found: list[Detection | None],
+) -> None:
+    one = sight(*found)
+    there = [each for each in found if each is not None]
+    ids = {each.mark_id for each in there if each.mark_id}
+    whole = one.mark
+    assert set(one.ids) == ids
+    assert list(one.ids) == sorted(one.ids)
+    assert (whole is None) == (not there)
+    if whole is None:
+        return
+    assert (whole.mark_id is not None) == (len(ids) == 1)
+    assert (whole.state == "read") == (whole.mark_id is not None) == (whole.version is not None)
+    assert whole.mark_id is None or ids == {whole.mark_id}
+    assert min(each.p_value for each in there) <= whole.p_value <= 1
+    supporting = [each.p_value for each in there if len(ids) != 1 or each.mark_id]
+    assert whole.p_value == min(1.0, min(supporting) * len(found))
+
+
+# ------------------------------------------------------------------------------ which frames
+
+
+def shown(*times: float) -> list[tuple[float, Any]]:
+    return [(at, np.full((64, 64, 3), int(at) % 256, np.uint8)) for at in times]
+
+
+def test_the_first_frame_of_every_second_is_looked_at() -> None:
+    reader = Reader(mark("a" * 12), None)
+    one = look_through(shown(0, 0.5, 0.999, 1.0, 1.5, 2.25, 5.5, 5.9, 6.0), reader)
+    assert [look.second for look in one.looks] == [0, 1, 2, 5, 6]
+    assert [int(look.frame[0, 0, 0]) for look in one.looks] == [0, 1, 2, 5, 6]
+    assert (one.seconds, reader.asked) == (7, 5)
+    assert [look.mark is None for look in one.looks] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step"), [(1, 1), (60, 1), (61, 2), (119, 2), (120, 2), (121, 4), (500, 16)]
+)
+def test_a_long_video_is_thinned_out_evenly(seconds: int, step: int) -> None:
+    one = look_through(shown(*range(seconds)), None)
+    assert [look.second for look in one.looks] == list(range(0, seconds, step))
+    assert len(one.looks) <= MOST_LOOKS
+    assert one.seconds == seconds
+
+
+def test_every_frame_is_taken_so_that_a_broken_one_is_found() -> None:
+    def break_off() -> Any:
+        yield from shown(0, 0.1)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        look_through(break_off(), None)
+
+
+def test_nothing_shown_nothing_seen() -> None:
+    assert look_through([], None) == Sight((), 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [
+        ((64, 64), (64, 64)),
+        ((512, 300), (512, 300)),
+        ((1024, 512), (512, 256)),
+        ((100, 2048), (25, 512)),
+        ((8, 9_000), (1, 512)),
+    ],
+)
+def test_a_look_is_kept_small(size: tuple[int, int], kept: tuple[int, int]) -> None:
+    frame = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
+    look = look_at(frame, None, second=3)
+    assert look.frame.shape == (*kept, 3)
+    assert (look.second, look.mark, look.print) == (3, None, fingerprint(frame))
+    assert "frame" not in repr(look)
