@@ -66,7 +66,7 @@ def renew(
     if settings.signer != "file":
         raise CertificateRefused(
             "the signing key is not in this home: a new chain here would not be of it",
-            mend="get a certificate for the key where it is; see 'Rotating keys' in docs/signing.md",
+            mend="get a certificate for the key where it is: 'Rotating keys' in docs/signing.md",
         )
     pki = settings.home / "pki"
     if not all(is_development_root(root) for root in _roots(pki)):

@@ -230,7 +230,7 @@ def consent_recall(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies are written.")],
     json: Json = False,
 ) -> None:
-    """Write copies of what shows this person that say 'consent withdrawn' themselves.
+    """Write copies of outputs that say themselves: withdrawn.
 
     Same pictures, with a newer manifest on top: whoever verifies such a copy sees it, without this
     deployment's records. Pass the copies on to whoever has the originals. Asked for again, the same

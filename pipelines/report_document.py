@@ -18,7 +18,7 @@ from provenance.chains import TrustAnchors
 from provenance.errors import VerificationError
 from provenance.evidence import Consent, LabelMeaning, Meaning, State, Subject
 from provenance.tree import ManifestNode, NodeState
-from provenance.trust import Use
+from provenance.trust_terms import Use
 from provenance.verify import Examination, Verifier
 
 SCHEMA_PAGE = Path(__file__).parent.parent / "docs" / "evidence.schema.json"

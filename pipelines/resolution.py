@@ -169,12 +169,12 @@ class Service:
         hintAlg: str = "",
         hintValue: str = "",
     ) -> QueryResult:
-        """Return the manifests of the releases that a picture is a copy of."""
+        """Return the manifests of the releases that a picture or video is a copy of."""
         self._admit(request)
-        if not _media_type(request).startswith("image/"):
+        if not _media_type(request).startswith(("image/", "video/")):
             raise NotAnAsset(
-                "only pictures are looked up by their content",
-                mend="send image/jpeg, image/png or image/webp",
+                "only pictures and videos are looked up by their content",
+                mend="send image/jpeg, image/png, image/webp or video/mp4",
             )
         hint = read_binding(hintAlg, hintValue) if hintAlg else None
         data = await read_body(request, self.bindings.limits.file_bytes)
@@ -281,7 +281,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         ("POST", "/matches/byBinding", service.query_by_large_binding, (400, 413, 415), asked),
         (
             *("POST", "/matches/byContent", service.query_by_content),
-            *((400, 413, 415, 503), {"content": {"image/*": binary}}),
+            *((400, 413, 415, 503), {"content": {"image/*": binary, "video/*": binary}}),
         ),
         ("POST", "/matches/byReference", service.query_by_reference, (403,), {}),
     )

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 from policies.errors import Malformed
 from provenance import pixels
+from provenance.asset import VIDEO
+from provenance.clip_recovery import RecoveredClip, compare_clip, recover_clip
+from provenance.exhibit import Exhibit, PictureExhibit, open_exhibit
 from provenance.fingerprints import ALG, Fingerprint
-from provenance.media import DEFAULT_LIMITS, Limits, Loader, decode
-from provenance.pixels import Frame
+from provenance.media import DEFAULT_LIMITS, Limits, Loader
 from provenance.recovery import Recovered, compare, recover
 from provenance.registry import Registry, ReleaseRow
 from provenance.store import Store
@@ -94,20 +96,22 @@ class Bindings:
     def by_content(
         self, data: bytes, *, limit: int, alg: str = "", hint: Binding | None = None
     ) -> tuple[Match, ...]:
-        """Return the manifests of the releases that a picture is a copy of, most alike first.
+        """Return the manifests of the releases that a picture or video is a copy of, nearest first.
 
         `alg` restricts to one algorithm; `hint` names a release to compare with besides. Raises
-        Malformed, MediaError for what is no picture and where `load` fails, StoreUnavailable.
+        Malformed, MediaError for what is neither and where `load` fails, StoreUnavailable.
         """
         if alg:
             self.require(alg)
         hinted = self._hinted(hint)
-        frame = decode(data, limits=self.limits, load=self.load).frame
-        found = self._compared(hinted, frame)
-        if alg != ALG:
-            found += self._compared(self._marked(frame), frame)
-        if alg in ("", ALG):
-            found += recover(frame, registry=self.registry, store=self.store)
+        with open_exhibit(
+            data, watermark=self.watermark, load=self.load, limits=self.limits
+        ) as exhibit:
+            found = self._compared(hinted, exhibit)
+            if alg != ALG:
+                found += self._compared(self._marked(exhibit), exhibit)
+            if alg in ("", ALG):
+                found += self._alike(exhibit)
         found.sort(key=lambda one: one.levels)
         scores = {one.row.manifest_id: one.score for one in found if one.agrees}
         return tuple(Match(name, score) for name, score in scores.items())[:limit]
@@ -130,13 +134,29 @@ class Bindings:
         row = self.registry.by_mark(hint.value.hex())
         return () if row is None else (row,)
 
-    def _marked(self, frame: Frame) -> tuple[ReleaseRow, ...]:
-        mark = self.watermark.detect(frame) if self.watermark else None
-        row = self.registry.by_mark(mark.mark_id) if mark and mark.mark_id else None
-        return () if row is None else (row,)
+    def _marked(self, exhibit: Exhibit) -> tuple[ReleaseRow, ...]:
+        rows = [self.registry.by_mark(mark_id) for mark_id in exhibit.ids]
+        return tuple(row for row in rows if row is not None)
 
-    def _compared(self, rows: tuple[ReleaseRow, ...], frame: Frame) -> list[Recovered]:
-        return [compare(row, frame, store=self.store) for row in rows]
+    def _compared(
+        self, rows: tuple[ReleaseRow, ...], exhibit: Exhibit
+    ) -> list[Recovered | RecoveredClip]:
+        return [self._compare(row, exhibit) for row in rows]
+
+    def _compare(self, row: ReleaseRow, exhibit: Exhibit) -> Recovered | RecoveredClip:
+        if isinstance(exhibit, PictureExhibit) and row.mime != VIDEO:
+            return compare(row, exhibit.picture.frame, store=self.store)
+        return compare_clip(row, exhibit.sight, store=self.store)
+
+    def _alike(self, exhibit: Exhibit) -> list[Recovered | RecoveredClip]:
+        """Return the releases that look like it, whatever mark it carries."""
+        found: list[Recovered | RecoveredClip] = []
+        register = {"registry": self.registry, "store": self.store}
+        still = isinstance(exhibit, PictureExhibit)
+        if isinstance(exhibit, PictureExhibit):
+            found += recover(exhibit.picture.frame, **register)  # type: ignore[arg-type]
+        found += recover_clip(exhibit.sight, stills=not still, **register)  # type: ignore[arg-type]
+        return found
 
 
 def _fingerprint(value: bytes) -> Fingerprint:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from policies.errors import Malformed
 from provenance.asset import VIDEO, sniff_asset
+from provenance.claim_signature import ClaimSignature, read_claim_signature
 from provenance.clash import ManifestSays, MarkSays, compare_labels, compare_mark
 from provenance.clip_recovery import compare_clip, kept_output, recover_clip, state_clip
+from provenance.embedding import find_store
 from provenance.errors import NeverReleased, Tampered, Unmarked, Unreadable, Untrusted
 from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, Subject
 from provenance.exhibit import Exhibit, PictureExhibit
@@ -24,11 +27,13 @@ from provenance.records import Archive, look_at_consents, look_at_log, look_at_r
 from provenance.recovery import recover, state_copy
 from provenance.registry import ReleaseRow
 from provenance.second_engine import compare
+from provenance.signer_status import state_signer
 from provenance.statements import (
     VERDICT_WORDS,
     content_of,
     is_ours,
     state_labels,
+    state_lists,
     state_manifest,
 )
 from provenance.watermark import Detection
@@ -60,11 +65,40 @@ class Case:
             self._say("signature", "absent", VERDICT_WORDS[self.reading.verdict])
             self._look_beside()
             return self._recover()
-        self.lines += state_manifest(self.reading, self.exhibit.content)
+        signer = self._look_at_signer(self.reading, self.store)
+        self.lines += state_manifest(self.reading, self.exhibit.content, signer=signer)
         self._look_beside()
-        return self._judge()
+        return self._judge(signer)
 
-    def _judge(self) -> Report:
+    def _look_at_signer(
+        self, reading: ManifestReading, store: bytes | None
+    ) -> tuple[Evidence, ...]:
+        """Return what stands against the signer; `store`: where it is kept outside the file."""
+        signature: ClaimSignature | Malformed
+        try:
+            store = store or find_store(self.exhibit.content, self.exhibit.mime)
+            signature = read_claim_signature(
+                store, reading.manifest_id, serial=reading.signer_serial
+            )
+        except Malformed as error:
+            signature = error
+        return state_signer(
+            reading,
+            signature,
+            anchors=self.verifier.anchors,
+            lists=self.verifier.lists,
+            now=self.verifier.now(),
+        )
+
+    def _require_unrevoked(self, signer: tuple[Evidence, ...]) -> None:
+        if any(line.subject == "revocation" and line.state == "fails" for line in signer):
+            raise Untrusted(
+                VERDICT_WORDS["revoked"],
+                mend="ask the signer for a file signed with a certificate that holds",
+                evidence=tuple(self.lines),
+            )
+
+    def _judge(self, signer: tuple[Evidence, ...]) -> Report:
         reading = self.reading
         self._require_one_release()
         verdict = "ingredient_invalid" if reading.ingredient_failures else reading.verdict
@@ -83,6 +117,7 @@ class Case:
                 mend=f"verify with the root certificate of {who}, if you trust them",
                 evidence=tuple(self.lines),
             )
+        self._require_unrevoked(signer)
         return self._report("authentic", reading, _bound_id(reading) or "")
 
     def _require_one_release(self) -> None:
@@ -124,7 +159,8 @@ class Case:
                 self.lines += state_copy(nearest)
                 if nearest.agrees:
                     return nearest.row
-        for found in recover_clip(self.exhibit.sight, **register)[:1]:  # type: ignore[arg-type]
+        stills = not isinstance(self.exhibit, PictureExhibit)
+        for found in recover_clip(self.exhibit.sight, stills=stills, **register)[:1]:  # type: ignore[arg-type]
             self.lines += state_clip(found, self.exhibit.sight)
             if found.agrees:
                 return found.row
@@ -217,14 +253,15 @@ class Case:
         named = (reading.manifest_id, _bound_id(reading))
         if reading.verdict != "trusted" or named != (row.manifest_id, row.mark_id):
             raise Tampered("the kept manifest does not verify", evidence=tuple(self.lines))
+        signer = self._look_at_signer(reading, store)
+        self.lines += signer
+        self._require_unrevoked(signer)
         return reading
 
     def _look_beside(self) -> None:
         """Look at everything beside the manifest, and at what they all mean together."""
-        lists = "; ".join(one.words for one in self.verifier.lists.lists)
-        count = len(self.verifier.anchors.certificates)
-        given = f"no trust list is loaded; roots given: {count}"
-        self._say("trust lists", "holds" if lists else "absent", lists or given)
+        verifier = self.verifier
+        self.lines.append(state_lists(verifier.lists, verifier.anchors, now=verifier.now()))
         line, labels = state_labels(self.exhibit.labels)
         self.lines.append(line)
         bound = _bound_id(self.reading)

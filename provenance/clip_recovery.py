@@ -61,6 +61,16 @@ class RecoveredClip:
         return all(match.agrees for match in self.matches)
 
     @property
+    def score(self) -> int:
+        """The likeness of the fingerprints, 0..100: the share of bits that are the same."""
+        return 100 * (256 - max(match.bits for match in self.matches)) // 256
+
+    @property
+    def levels(self) -> float:
+        """How much the block that differs most does so, of 255."""
+        return self.worst.levels
+
+    @property
     def worst(self) -> Match:
         """The look that is least like it."""
         return max(self.matches, key=lambda match: (not match.agrees, match.levels))
@@ -74,14 +84,18 @@ def compare_clip(row: ReleaseRow, sight: Sight, *, store: Store) -> RecoveredCli
     return RecoveredClip(row, _match(sight.looks, _kept_frames(row, store)))
 
 
-def recover_clip(sight: Sight, *, registry: Registry, store: Store) -> tuple[RecoveredClip, ...]:
+def recover_clip(
+    sight: Sight, *, registry: Registry, store: Store, stills: bool = True
+) -> tuple[RecoveredClip, ...]:
     """Return the releases that seconds of a video are like, those that agree first.
 
-    Raises StoreUnavailable and MediaError for a kept output that cannot be read.
+    Without `stills`, released pictures are left out: `recovery` compares a picture with them as it
+    lies and turned. Raises StoreUnavailable and MediaError for a kept output that cannot be read.
     """
     asked = [look.print for look in sight.looks if look.print.quality >= MIN_QUALITY]
     near = registry.near(asked, limit=MAX_COMPARED)
-    found = [compare_clip(one.row, sight, store=store) for one in near]
+    rows = [one.row for one in near if stills or one.row.mime == VIDEO]
+    found = [compare_clip(row, sight, store=store) for row in rows]
     alike = [one for one in found if any(match.bits <= MATCH_DISTANCE for match in one.matches)]
     return tuple(sorted(alike, key=lambda one: (not one.agrees, one.worst.levels)))
 

@@ -139,7 +139,7 @@ def _open_jpeg(data: bytes) -> Container:
     kept, xmp, exif, metadata = [b"\xff\xd8"], [], b"", 0
     profile: dict[int, bytes] = {}
     end = len(data)
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         whole, body = data[start:end], data[start + 4 : end]
         if marker in _START_OF_FRAME:
             if len(body) < 5:
@@ -174,7 +174,7 @@ def _open_jpeg(data: bytes) -> Container:
     )
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, start, end) up to and with EOI; a scan's coded data belongs to its SOS."""
     at = 2
     while True:
@@ -205,7 +205,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 def _open_png(data: bytes) -> Container:
     kept, xmp, aigc, exif, icc, metadata = [_PNG_MAGIC], [], [], b"", b"", 0
     animated, header, end = False, b"", len(_PNG_MAGIC)
-    for kind, start, end in _png_chunks(data):
+    for kind, start, end in png_chunks(data):
         body = data[start + 8 : end - 4]
         if not header and (kind != b"IHDR" or len(body) != 13):
             raise Undecodable("a PNG file starts with an IHDR chunk of 13 bytes")
@@ -242,7 +242,8 @@ def _open_png(data: bytes) -> Container:
     )
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (type, start, end) of every chunk up to and with IEND; raises `Truncated`."""
     at = len(_PNG_MAGIC)
     while True:
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -290,7 +291,7 @@ def _open_webp(data: bytes) -> Container:
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data) or end < 12:
         raise Truncated("the WebP file is shorter than its RIFF header says")
-    for kind, body in _webp_chunks(data, end):
+    for kind, body in webp_chunks(data, end):
         animated = animated or kind in {b"ANIM", b"ANMF"}
         if kind == b"XMP ":
             xmp.append(body)
@@ -315,7 +316,8 @@ def _open_webp(data: bytes) -> Container:
     )
 
 
-def _webp_chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes]]:
+def webp_chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (kind, body) of every chunk before `end`; raises `Truncated`."""
     at = 12
     while at + 8 <= end:
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -12,9 +12,9 @@ from typing import Final
 
 from policies.errors import Malformed
 from provenance.asset import AssetMime, Content, opened
-from provenance.containers import _jpeg_segments, _png_chunks, _webp_chunks
+from provenance.containers import jpeg_segments, png_chunks, webp_chunks
 from provenance.errors import MediaError
-from provenance.label_mp4 import _C2PA_UUID, _file_boxes, _load
+from provenance.label_mp4 import C2PA_UUID, file_boxes, load_box
 
 MAX_STORE_BYTES: Final = 8_000_000
 """Largest store found in a file; thumbnails of long edit chains reach 1-2 MB."""
@@ -46,11 +46,11 @@ def find_store(content: Content, mime: AssetMime) -> bytes:
 
 def _stores(data: bytes, mime: AssetMime) -> Iterator[bytes]:
     if mime == "image/png":
-        for kind, start, end in _png_chunks(data):
+        for kind, start, end in png_chunks(data):
             if kind == b"caBX":
                 yield data[start + 8 : end - 4]
     elif mime == "image/webp":
-        for kind, body in _webp_chunks(data, 8 + int.from_bytes(data[4:8], "little")):
+        for kind, body in webp_chunks(data, 8 + int.from_bytes(data[4:8], "little")):
             if kind == b"C2PA":
                 yield body
     else:
@@ -60,7 +60,7 @@ def _stores(data: bytes, mime: AssetMime) -> Iterator[bytes]:
 def _jpeg_stores(data: bytes) -> Iterator[bytes]:
     """Put the segments of each store together; the head of its box is repeated in every segment."""
     parts: dict[bytes, dict[int, bytes]] = {}
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         body = data[start + 4 : end]
         if marker == 0xEB and body.startswith(b"JP") and len(body) >= _JUMBF_HEAD + _BOX_HEAD:
             one = parts.setdefault(body[2:4], {})
@@ -74,10 +74,10 @@ def _jpeg_stores(data: bytes) -> Iterator[bytes]:
 
 def _mp4_stores(content: Content) -> Iterator[bytes]:
     with opened(content) as file:
-        for box in _file_boxes(file):
+        for box in file_boxes(file):
             if box.kind != b"uuid":
                 continue
-            body = _load(file, box, MAX_STORE_BYTES + 64)
+            body = load_box(file, box, MAX_STORE_BYTES + 64)
             purpose, end, rest = body[_MP4_HEAD:].partition(b"\x00")
-            if body.startswith(_C2PA_UUID) and (purpose, end) == (b"manifest", b"\x00"):
+            if body.startswith(C2PA_UUID) and (purpose, end) == (b"manifest", b"\x00"):
                 yield rest[_MP4_OFFSET:]

@@ -19,7 +19,7 @@ from provenance.asset import VIDEO, AssetMime, Content, opened, sniff_asset
 from provenance.clip import Clip, frames, open_clip
 from provenance.clip_reading import ClipUnsupported
 from provenance.labels import Labels, read_labels, read_video_labels
-from provenance.media import DEFAULT_LIMITS, Loader, Picture, decode
+from provenance.media import DEFAULT_LIMITS, Limits, Loader, Picture, decode
 from provenance.pixels import Frame
 from provenance.sight import Sight, look_at, look_through
 from provenance.video import VideoLimits
@@ -120,16 +120,20 @@ class ClipExhibit:
 
 @contextmanager
 def open_exhibit(
-    content: Content, *, watermark: Watermark | None, load: Loader
+    content: Content,
+    *,
+    watermark: Watermark | None,
+    load: Loader,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Exhibit]:
-    """Give a file to be verified; a video lies on disk until the end.
+    """Give a file to be verified; a video lies on disk until the end. `limits`: for pictures.
 
     Raises MediaError when it is neither a picture nor a video we read.
     """
     if sniff_asset(content) != VIDEO:
         with opened(content) as file:
-            data = file.read(DEFAULT_LIMITS.file_bytes + 1)
-        yield PictureExhibit(decode(data, load=load), watermark)
+            data = file.read(limits.file_bytes + 1)
+        yield PictureExhibit(decode(data, limits=limits, load=load), watermark)
         return
     with tempfile.TemporaryDirectory(prefix="facewarrant-") as folder:
         yield _look(content, Path(folder), watermark)

@@ -24,7 +24,7 @@ _MAX_BOXES = 100_000
 _MAX_KEYS = 1_000
 _COPY_BYTES = 1_048_576
 _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP part 3, 1.2.7.1
-_C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA 2.2, 11.3.2.1 (embedding)
+C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA 2.2, 11.3.2.1 (embedding)
 _HANDLER = bytes(8) + b"mdta" + bytes(13)
 _TEXT = struct.pack(">II", 1, 0)  # well-known type 1 is UTF-8 (QuickTime File Format, metadata)
 _PATH_TO_OFFSETS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
@@ -52,7 +52,7 @@ def find_mp4_parts(file: BinaryIO, problems: list[str]) -> list[Part]:
     Raises `Unsupported` for another format, `Truncated` and `Undecodable` for broken boxes.
     """
     parts: list[Part] = []
-    for box in _file_boxes(file):
+    for box in file_boxes(file):
         if box.kind == b"moov":
             for inner in _walk(file, box.body, box.end):
                 if inner.kind in {b"meta", b"udta"}:
@@ -70,10 +70,10 @@ def insert_mp4_parts(source: BinaryIO, out: BinaryIO, *, aigc: bytes, xmp: bytes
     Raises `LabelRefused` where that cannot be done without breaking the file; `Unsupported`,
     `Truncated`, `Undecodable` as when reading.
     """
-    boxes = list(_file_boxes(source))
+    boxes = list(file_boxes(source))
     _require_movable(source, boxes)
     moov = next(box for box in boxes if box.kind == b"moov")
-    old = _load(source, moov, MAX_MOOV_BYTES)
+    old = load_box(source, moov, MAX_MOOV_BYTES)
     new = bytearray(_wrap(b"moov", _with_key(old, aigc)))
     _shift_offsets(new, behind=moov.end, by=len(new) - (moov.end - moov.start))
     for box in boxes:
@@ -88,7 +88,7 @@ def _require_movable(file: BinaryIO, boxes: Sequence[_Box]) -> None:
     reason = next((_UNMOVABLE[box.kind] for box in boxes if box.kind in _UNMOVABLE), "")
     if sum(box.kind == b"moov" for box in boxes) != 1:
         reason = "it has not exactly one index (moov)"
-    if any(b.kind == b"uuid" and _peek(file, b.body, 16) == _C2PA_UUID for b in boxes):
+    if any(b.kind == b"uuid" and _peek(file, b.body, 16) == C2PA_UUID for b in boxes):
         reason = "it is signed, and a label after the signature breaks it"
     if _peek(file, boxes[-1].start, 4) == bytes(4):
         reason = "its last box has no size"
@@ -96,7 +96,8 @@ def _require_movable(file: BinaryIO, boxes: Sequence[_Box]) -> None:
         raise LabelRefused(f"the video cannot take a label: {reason}", mend="mux it anew, plainly")
 
 
-def _file_boxes(file: BinaryIO) -> Iterator[_Box]:
+def file_boxes(file: BinaryIO) -> Iterator[_Box]:
+    """Yield the outermost boxes of an MP4 file; raises `Unsupported`, `Truncated`."""
     size = file.seek(0, 2)
     if _peek(file, 4, 4) != b"ftyp":
         raise Unsupported("not an MP4 or QuickTime file: it does not begin with ftyp")
@@ -262,7 +263,8 @@ def _read(file: BinaryIO, box: _Box, problems: list[str]) -> bytes:
     return _peek(file, box.body, box.end - box.body)
 
 
-def _load(file: BinaryIO, box: _Box, cap: int) -> bytes:
+def load_box(file: BinaryIO, box: _Box, cap: int) -> bytes:
+    """Return the body of a box, at most `cap` bytes; raises `Undecodable`, `Truncated`."""
     if box.end - box.body > cap:
         raise Undecodable(f"a box of metadata has more than {cap} bytes")
     return _peek(file, box.body, box.end - box.body)

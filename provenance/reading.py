@@ -8,6 +8,7 @@ field is taken for what it should be.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -108,6 +109,7 @@ class ManifestReading:
     misused: tuple[Literal["signer", "time stamp"], ...] = ()
     tree: ManifestNode | None = None
     detail: str = ""
+    signer_serial: int | None = None
     remote_url: str = field(default="", repr=False)
 
     @property
@@ -176,6 +178,7 @@ def judge(report: Json, results: Json, state: str) -> ManifestReading:
         signed_at=signed_at,
         time_stamped="timeStamp.trusted" in successes,
         issuer=str(signature.get("issuer") or ""),
+        signer_serial=_serial(signature.get("cert_serial_number")),
         claim_generator=tools[0] if tools else "",
         soft_bindings=read_soft_bindings(said),
         warrant=warrant.model_dump(mode="json") if warrant else None,
@@ -236,6 +239,13 @@ def _redacted(report: Json) -> tuple[str, ...]:
         if isinstance(named, list):
             found += [str(uri).rpartition("/")[2][:120] for uri in named]
     return tuple(dict.fromkeys(found))
+
+
+def _serial(value: object) -> int | None:
+    """Return a serial number, which the library writes in decimal digits (at most 20 bytes)."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,60}", value):
+        return int(value)
+    return None
 
 
 def _time(value: object) -> datetime | None:

@@ -8,7 +8,9 @@ fingerprint agrees, since a mark can be copied. Silence is never "authentic".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from provenance import pixels
 from provenance.asset import AssetMime, Content
@@ -70,6 +72,7 @@ class Verifier:
     second: SecondEngine | None = None
     load: Loader = pixels.load
     remote: RemoteManifests | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def verify(self, content: Content) -> Report:
         """Return what holds about a file: its bytes, or where it lies, as videos should.

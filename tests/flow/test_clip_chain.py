@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,11 @@ from policies.digest import sha256_hex
 from policies.errors import StoreUnavailable
 from policies.tables import WARRANT
 from policies.warrant import Warrant, read_warrant
+from provenance.clip import frames, open_clip
 from provenance.clip_release import ReleasedClip
 
-DEMO = Path(__file__).parents[2] / "docs" / "demo"
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "docs" / "demo"
 FRAMES, PIECE = 4, 2
 
 
@@ -179,6 +184,75 @@ def test_what_was_interrupted_goes_on_under_the_same_warrant(made: Film) -> None
     assert house.kinds().count("warrant") == house.kinds().count("release") == 1
     assert house.at.verifier.verify(made.out).verdict == "authentic"
     assert made.work == []
+
+
+DRIVER = '''
+"""The request in a process of its own, which says "here" in its second piece and then waits."""
+import pathlib, sys, time
+
+import provenance.pieces
+from pipelines.deployment import open_deployment
+from pipelines.jobs import read_spec
+from pipelines.one import run_one
+from pipelines.settings import read_settings
+
+provenance.pieces.PIECE_FRAMES = 2
+home, spec, out = sys.argv[1:]
+with open_deployment(read_settings(home=home, threads=1)) as at:
+    geo, tasks = at.swapper, []
+
+    class Waiting:
+        name, version, models = geo.name, geo.version, geo.models
+
+        def render(self, task):
+            tasks.append(task)
+            if len(tasks) == 4:
+                print("here", flush=True)
+                time.sleep(300)
+            return geo.render(task)
+
+    at.__dict__["swapper"] = Waiting()
+    spec = read_spec(pathlib.Path(spec).read_bytes())
+    run_one(spec, out=pathlib.Path(out), at=at, observe=lambda *_: None)
+'''
+
+
+def test_what_was_killed_goes_on_too(made: Film, tmp_path: Path) -> None:
+    house = made.house
+    driver, document = tmp_path / "driver.py", tmp_path / "spec.json"
+    driver.write_text(DRIVER)
+    document.write_text(made.spec.model_dump_json(by_alias=True))
+    process = subprocess.Popen(
+        [sys.executable, driver, house.at.settings.home, document, made.out],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "here\n"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.stdout.close()
+        assert process.wait(timeout=30) == -signal.SIGKILL
+    assert (house.states(), made.pieces(), house.kept()) == (["started"], ["0000000.mac"], [])
+    assert not made.out.exists()
+    # What lies about: the copy of the target, as it was received, and a piece that is marked.
+    [target, piece] = [path for path in made.work if path.suffix == ".mp4"][::-1]
+    assert target.read_bytes() == Path(made.spec.target).read_bytes()
+    clip = open_clip(piece, workspace=tmp_path)
+    marks = [house.at.watermark.detect(frame) for _, frame in frames(clip)]
+    assert len(marks) == PIECE
+    assert all(mark is not None and mark.mark_id for mark in marks)
+
+    swapper = use(made, Switch(0, interrupt))
+    outcome = made.run()
+    assert outcome.status == "released", outcome
+    assert outcome.release is not None
+    assert {mark.mark_id for mark in marks if mark} == {outcome.release.mark_id}
+    assert swapper.count == FRAMES - PIECE
+    assert (house.states(), house.uses(), made.work) == (["released"], 2, [])
 
 
 def test_a_withdrawal_meanwhile_ends_it(made: Film) -> None:

@@ -95,14 +95,14 @@ class Site:
 
     def admit(self, source: Any, target: Any, **changes: object) -> Any:
         office = self.studio.office
-        fields: dict[str, Any] = {"medium": self.medium} | changes
+        name = f"doors-{len(self.reached)}-{source.sha256[:8]}-{target.sha256[:8]}"
+        fields: dict[str, Any] = {"medium": self.medium, "request_id": name} | changes
         consent = {"face": pack_template(self.face(SOURCE_BOX).id_vector), "media": MEDIA}
         people = [(office.enrol(**consent), r) for r in ("source_identity", "target_body")]
         request = office.request(
             people,
             source_sha256=source.sha256,
             target_sha256=target.sha256,
-            request_id=f"doors-{len(self.reached)}-{source.sha256[:8]}-{target.sha256[:8]}",
             **fields,
         )
         boxes = {"source_identity": SOURCE_BOX, "target_body": TARGET_BOX}
@@ -706,6 +706,13 @@ NO_DOORS: dict[str, str] = {
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
     "provenance.watermark.payload.require_payload": "the check of every embed",
     "provenance.signers.Signer.sign": "protocol; ClaimSigner is a door",
+    "provenance.clip_draft.require_clip_draft": "the check of release_clip",
+    "provenance.clip_release.redeliver_clip": "only bytes that say released, as redeliver",
+    "provenance.press.Made.warrant": "protocol; what both drafts hold",
+    "provenance.press.enter": "logs and closes a release through WarrantDesk.finish, a door",
+    "provenance.press.sign_release": "signs through sign_manifest, a door",
+    "provenance.press.write_packet": "metadata of a payload that issue_payload gave; no pixels",
+    "provenance.c2pa.sign_update": "a notice of withdrawal opens it; see test_notice.py",
     "provenance.release.redeliver": "only bytes whose warrant, log entry and marks say released",
     "generator.swap.require_untouched": "compares a rendering with its target; only raises",
     "generator.swap.require_person": "compares a face with its consent; only raises",
@@ -721,6 +728,13 @@ PIXELS: dict[str, str] = {
     "generator.landmarks.shrink_for": "a picture made smaller, for a net to look at",
     "generator.nudity.views_of": "crops that a net looks at; they leave no gate",
     "generator.nudity.average": "a picture made smaller, for a net to look at",
+    "generator.clip_frames.watch": "what was received, bound to its file",
+    "generator.clip_frames.require_clip_frame": "the check of every task; returns what it is given",
+    "provenance.clip.frames": "what was received, frame by frame",
+    "provenance.clip_reading.read_part": "the same, in the process that decodes it",
+    "provenance.video.checked": "what was filmed, held against the caps",
+    "provenance.video.timed": "what was filmed, decoded in time",
+    "provenance.video.turned": "what was filmed, upright",
     "provenance.video.read_frames": "what was filmed, for an enrolment",
     "provenance.video_sandbox.read_apart": "the same, decoded in another process",
     "provenance.media.views": "what was received, on black and on white",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from policies.keys import SigningKey
 from policies.tables import CONSENT, CONSENT_EVENT, DISPOSAL, TEMPLATE
-from provenance.standing import ConsentToday, consent_today, is_logged, worst_of
+from provenance.standing import ConsentToday, consent_today, find_update, is_logged, worst_of
 
 
 def test_only_the_entry_of_this_manifest_counts(studio: Any) -> None:
@@ -91,3 +91,23 @@ def test_a_clock_that_is_behind_judges_no_consent(studio: Any) -> None:
     today = consent_today(studio.office.book, entry)
     assert (today.consent, today.state) == ("broken", "unchecked")
     assert "clock" in today.words
+
+
+def test_only_the_proved_entry_of_this_update_counts(studio: Any) -> None:
+    """The column that says whom an entry is about leads the way, and proves nothing."""
+    log, key = studio.office.log, studio.office.log_key.public
+    receipts = [log.append("update", {"manifest": "m", "update": name}) for name in ("a", "b")]
+    elsewhere = log.append("update", {"manifest": "other", "update": "c"})
+    assert find_update(log, "m", "a", key=key) == receipts[0].index
+    assert find_update(log, "m", "b", key=key) == receipts[1].index
+    assert find_update(log, "m", "c", key=key) is None
+    assert find_update(log, "nothing", "a", key=key) is None
+    stranger = SigningKey.from_seed(b"s" * 32).public
+    assert find_update(log, "m", "a", key=stranger) is None
+    with studio.office.database.transaction() as connection:
+        names = connection.exec_driver_sql("select name from sqlite_master where type = 'trigger'")
+        for name in list(names.scalars()):
+            connection.exec_driver_sql(f"drop trigger {name}")
+        change = "update log_entry set about = 'm' where i = ?"
+        connection.exec_driver_sql(change, (elsewhere.index,))
+    assert find_update(log, "m", "c", key=key) is None

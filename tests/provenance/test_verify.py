@@ -110,6 +110,7 @@ def test_release_is_authentic(walls: Any, released: dict[str, Released], mime: M
         "trust": {"holds"},
         "time stamp": {"holds"},
         "revocation": {"unchecked"},
+        "product": {"unchecked"},
         "ingredients": {"holds"},
         "lint": {"holds"},
         "trust lists": {"absent"},

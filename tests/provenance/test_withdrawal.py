@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import c2pa
@@ -16,7 +17,7 @@ import pytest
 from provenance.assertions import Json
 from provenance.c2pa import ManifestReading, read_manifest
 from provenance.c2pa_settings import sign_settings
-from provenance.chains import TrustAnchors
+from provenance.chains import TrustAnchors, load_anchors
 from provenance.pki import DevelopmentChain, make_development_chain
 from provenance.reading import judge
 from provenance.recall import update_release
@@ -209,11 +210,13 @@ def update(
     *,
     generator: str = "FaceWarrant",
     changes: Sequence[Json] = (OPENED, EDITED),
+    mime: str = "image/png",
+    anchors: TrustAnchors | None = None,
     **more: Any,
 ) -> bytes:
-    """A PNG with an update manifest that says this; nobody asks whether it may."""
+    """A picture with an update manifest that says this; nobody asks whether it may."""
     key = LocalKey(pki.leaf_key)
-    settings = sign_settings()
+    settings = sign_settings(anchors)
     settings["builder"]["claim_generator_info"] = {"name": generator}
     said = {"allActionsIncluded": True, "actions": list(changes)}
     definition = {
@@ -234,8 +237,8 @@ def update(
     ):
         builder.set_intent(c2pa.C2paBuilderIntent.UPDATE)
         described = {"title": PARENT, "label": PARENT, "relationship": "parentOf"}
-        builder.add_ingredient(described, "image/png", io.BytesIO(data))
-        builder.sign(signer, "image/png", io.BytesIO(data), out)
+        builder.add_ingredient(described, mime, io.BytesIO(data))
+        builder.sign(signer, mime, io.BytesIO(data), out)
     return out.getvalue()
 
 
@@ -333,3 +336,19 @@ def test_our_own_output_redacts_nothing(studio: Any, shown: tuple[bytes, bytes])
         online=False,
     )
     assert second["validation_state"] == "Invalid"
+
+
+def test_a_release_whose_certificate_has_ended_is_judged_by_its_time_stamp(
+    stranger: DevelopmentChain,
+) -> None:
+    """Consents end long after the leaf that signed the release; so an update is given the roots."""
+    expired = Path(__file__).parents[1] / "vectors" / "expired"
+    old, data = load_anchors([expired / "root.pem"]), (expired / "stamped.jpg").read_bytes()
+    both = TrustAnchors((*old.certificates, *stranger.anchors.certificates))
+    verdicts = [
+        read_manifest(
+            update(data, stranger, [], mime="image/jpeg", anchors=given), "image/jpeg", anchors=both
+        ).verdict
+        for given in (both, None)
+    ]
+    assert verdicts == ["trusted", "ingredient_invalid"]

@@ -34,6 +34,7 @@ class Studio:
         form: str = "yuv420p",
         options: dict[str, str] | None = None,
         sound: str = "",
+        layout: str = "stereo",
         late: int = 0,
         videos: int = 1,
         turned: int = 0,
@@ -55,6 +56,8 @@ class Studio:
                 for _ in range(videos)
             ]
             heard: Any = out.add_stream(sound, rate=48_000) if sound else None
+            if heard is not None:
+                heard.layout = layout
             for stream in streams:
                 for number, pts in enumerate(times):
                     frame = self.frame(number, size, colour, form)
@@ -117,10 +120,10 @@ class Studio:
     @staticmethod
     def _play(out: Any, stream: Any, seconds: float, at: int) -> None:
         rng = np.random.default_rng(7)
-        noise = rng.normal(0, 0.1, (2, int(seconds * 48_000))).astype(np.float32)
+        noise = rng.normal(0, 0.1, (stream.channels, int(seconds * 48_000))).astype(np.float32)
         for start in range(0, noise.shape[1], 960):
             piece = np.ascontiguousarray(noise[:, start : start + 960])
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=stream.layout.name)
             frame.sample_rate, frame.pts, frame.time_base = 48_000, at, Fraction(1, 48_000)
             at += piece.shape[1]
             out.mux(stream.encode(frame))

@@ -104,13 +104,23 @@ def test_the_index_comes_first_and_nothing_of_the_source_is_named(
         assert [stream.type for stream in made.streams] == ["video", "audio"]
 
 
-@pytest.mark.parametrize("codec", ["aac", "libopus", "alac"])
-@pytest.mark.parametrize("late", [0, 12_345])
+@pytest.mark.parametrize(
+    ("codec", "layout", "late"),
+    [
+        ("aac", "mono", 0),
+        ("aac", "stereo", 12_345),
+        ("aac", "5.1", 0),
+        ("libopus", "mono", 12_345),
+        ("alac", "mono", 12_345),
+        ("alac", "stereo", 0),
+    ],
+)
 def test_sound_is_the_same_packets_at_the_same_times(
-    codec: str, late: int, films: Any, workspace: Path
+    codec: str, layout: str, late: int, films: Any, workspace: Path
 ) -> None:
-    path, out = films.film(sound=codec, late=late), films.folder / "out.mp4"
+    path, out = films.film(sound=codec, layout=layout, late=late), films.folder / "out.mp4"
     clip = open_clip(path, workspace=workspace)
+    assert clip.sounds[0].channels == {"mono": 1, "stereo": 2, "5.1": 6}[layout]
     join_segments(pieces(clip, 30, films.folder), clip, out)
     made = open_clip(out, workspace=workspace)
     assert made.sounds == clip.sounds
