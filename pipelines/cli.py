@@ -102,7 +102,7 @@ def run(
     operator: Annotated[str, typer.Option(help="Who asks.")] = "command line",
     json: Json = False,
 ) -> None:
-    """Run one consented face swap and write the released picture or video.
+    """Run one consented face swap and write the release.
 
     A video that was interrupted goes on where it stopped when the same command is run again.
     """

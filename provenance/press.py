@@ -225,9 +225,7 @@ def forget(warrant: Warrant, kept: Sequence[str], press: Press) -> None:
 
 
 def as_refusal(error: Exception) -> NotReleased:
-    """Return what a release that failed says; the caller chains the cause."""
-    if isinstance(error, NotReleased):
-        return error
+    """Return what a release that failed of something else says; the caller chains the cause."""
     detail = error.message if isinstance(error, Error) else type(error).__name__
     mend = error.mend if isinstance(error, Error) else "see the chained error"
     code = error.code if isinstance(error, Error) else "FAULT"

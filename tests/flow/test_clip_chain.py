@@ -27,6 +27,7 @@ from policies.digest import sha256_hex
 from policies.errors import StoreUnavailable
 from policies.tables import WARRANT
 from policies.warrant import Warrant, read_warrant
+from policies.warrants import WarrantDesk
 from provenance.clip import frames, open_clip
 from provenance.clip_release import ReleasedClip
 
@@ -264,6 +265,17 @@ def test_a_withdrawal_meanwhile_ends_it(made: Film) -> None:
     assert (house.states(), house.uses(), made.work) == (["aborted"], 0, [])
     assert house.kept() == []
     assert not made.out.exists()
+
+
+def test_a_warrant_that_was_never_started_is_not_taken_up(
+    made: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WarrantDesk, "start", lambda *_given: interrupt())
+    for states in (["issued"], ["aborted", "issued"]):
+        with pytest.raises(KeyboardInterrupt):
+            made.run()
+        assert sorted(made.house.states()) == states
+        assert made.house.uses() == 2, "one each"
 
 
 def test_another_request_under_its_id_takes_nothing_over(made: Film) -> None:

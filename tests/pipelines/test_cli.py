@@ -527,7 +527,7 @@ def test_every_command_takes_json() -> None:
         return [leaf for c in inner.values() for leaf in leaves(c)] if inner else [command]
 
     commands = leaves(typer.main.get_command(app))
-    assert len(commands) == 43
+    assert len(commands) == 47
     for command in commands:
         assert any("--json" in option.opts for option in command.params), command.name
 

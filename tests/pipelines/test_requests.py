@@ -79,11 +79,18 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def ran(_enrolled: Any, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """One batch of two: a request that can be released, and one whose source is no picture."""
+    """One batch: a request that can be released, one without a source picture, one for a video."""
     path = tmp_path_factory.mktemp("batch") / "home"
     shutil.copytree(_enrolled.path, path)
     home = type(_enrolled)(path, _enrolled.source, _enrolled.target)
-    put(home, "batch-1", spec(home, "good"), spec(home, "bad", source="words.webp"))
+    film = tmp_path_factory.mktemp("film") / "film.mp4"
+    film.write_bytes(b"\0\0\0\x18ftypisom")
+    jobs = (
+        spec(home, "good"),
+        spec(home, "bad", source="words.webp"),
+        spec(home, "film", target=str(film)),
+    )
+    put(home, "batch-1", *jobs)
     (path / "inbox" / "batch-1" / "words.webp").write_text("words")
     return Ran(home, execute(home, "batch-1"))
 
@@ -94,7 +101,9 @@ def test_a_batch_gives_one_outcome_per_request(ran: Ran) -> None:
     assert {name: row["status"] for name, row in rows.items()} == {
         "good": "released",
         "bad": "rejected",
+        "film": "refused",
     }
+    assert rows["film"]["codes"] == ["MEDIA-SCOPE"], "nobody agreed to a video"
     assert rows["bad"]["codes"] == ["MEDIA-UNSUPPORTED"]
     assert rows["bad"]["mend"]
     assert rows["good"]["release"]["manifest_id"].startswith("urn:c2pa:")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+import provenance.clip_recovery
 from policies.errors import StoreUnavailable
 from provenance.clip_recovery import (
     NOWHERE,
@@ -116,6 +117,25 @@ def test_the_worst_look_is_one_that_does_not_agree(row: Any) -> None:
     assert RecoveredClip(row, (fine, far, Match(2, 1.0))).worst == far
     assert RecoveredClip(row, (far, edited, fine)).worst == edited
     assert RecoveredClip(row, (Match(2, 1.0), fine)).worst == fine
+
+
+def test_of_frames_that_are_near_the_one_most_alike_in_its_parts_counts(
+    row: Any, film: list[Any], archive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft = cv2.GaussianBlur(film[0], (0, 0), 3)
+    for kept in ([film[0], soft], [soft, film[0]]):
+        monkeypatch.setattr(
+            provenance.clip_recovery, "_kept_frames", lambda _row, _store, kept=kept: iter(kept)
+        )
+        found = compare_clip(row, seen(film[:1]), store=archive["store"])
+        [match] = found.matches
+        assert match.bits == 0
+        assert match.levels < 0.001, "the blurred one differs by more"
+
+
+def test_how_near_a_file_is_told_by_its_worst_look(row: Any) -> None:
+    found = RecoveredClip(row, (Match(64, 9.0), Match(3, 2.0)))
+    assert (found.score, found.levels) == (75, 9.0)
 
 
 # ------------------------------------------------------------------------------ searching

@@ -109,6 +109,7 @@ def test_a_released_video_is_authentic(
         "trust": {"holds"},
         "time stamp": {"holds"},
         "revocation": {"unchecked"},
+        "product": {"unchecked"},
         "ingredients": {"holds"},
         "lint": {"holds"},
         "trust lists": {"absent"},
