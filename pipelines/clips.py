@@ -7,8 +7,6 @@ fault ends the warrant; only a process that is killed or interrupted leaves it f
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,7 +24,7 @@ from policies.warrants import ActiveWarrant
 from provenance.clip import Clip, open_clip
 from provenance.clip_release import ReleasedClip, redeliver_clip, release_clip
 from provenance.media import Picture, decode
-from provenance.pieces import drop_pieces
+from provenance.pieces import drop_pieces, hold_alone
 from provenance.registry import ReleaseRow
 
 Step: TypeAlias = Callable[[str], AbstractContextManager[None]]
@@ -137,22 +135,10 @@ def _own_folder(folder: Path) -> Iterator[Path]:
 
     Raises StoreUnavailable.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise StoreUnavailable(f"cannot use {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise StoreUnavailable(
-            "another process is making this video", mend="wait until it has ended"
-        ) from error
-    try:
-        for left in folder.iterdir():  # by a run that was killed
-            left.unlink()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+    with hold_alone(folder):
+        try:
+            for left in folder.iterdir():  # by a run that was killed
+                left.unlink()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -68,7 +68,7 @@ def _describe_scope(scope: Scope) -> dict[str, str]:
         "with": ", ".join(scope.counterparties) or "anybody who consented too",
         "in": f"{len(scope.assets)} listed pictures" if scope.assets else "any picture",
         "never": ", ".join(scope.prohibited) or "what is sensitive and not permitted above",
-        "for": f"{scope.days} days, at most {scope.max_uses} pictures",
+        "for": f"{scope.days} days, at most {scope.max_uses} pictures or videos",
         "size": f"up to {scope.max_pixels} pixels, {scope.max_seconds} seconds",
     }
     besides = {

@@ -9,6 +9,7 @@ request milliseconds. Only tables of digests and reasons pass between assets; pi
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -94,8 +95,10 @@ def scanned(released: Table, facewarrant: dg.ResourceParam[Facewarrant]) -> dg.O
     verdicts = []
     for row in released:
         if row["status"] == "released":
-            data = deployment.archive.store.get(row["release"]["sha256"])
-            verdict = scan(data, verifier=deployment.verifier)
+            with TemporaryDirectory(prefix="facewarrant-") as folder:
+                copy = Path(folder) / "released"
+                deployment.archive.store.get_file(row["release"]["sha256"], copy)
+                verdict = scan(copy, verifier=deployment.verifier)
             verdicts.append({"request_id": row["request_id"], **verdict.as_json()})
     return dg.Output(verdicts, metadata={"scanned": len(verdicts)})
 

@@ -72,7 +72,7 @@ REQUEST_RULES: tuple[Rule, ...] = (
         "BYSTANDER",
         ("FLOOR", "GDPR-6-7-9", "CN-DS"),
         "Get the signed consent of everyone shown (name them as bystander), have the faces of "
-        "others blurred, or crop them out.",
+        "others blurred (in a picture), or cut them out.",
         whole(
             lambda f: (
                 0 < f.target_faces_resolved == shown(f)

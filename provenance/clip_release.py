@@ -15,7 +15,7 @@ from typing import Final
 
 from policies.request import Request
 from policies.warrant import verify_issuer
-from policies.warrants import require_active
+from policies.warrants import ActiveWarrant, require_active
 from provenance.asset import VideoMime
 from provenance.clip import Clip, Form, frames, open_clip
 from provenance.clip_draft import ClipDraft, require_clip_draft
@@ -23,7 +23,7 @@ from provenance.errors import NotMarkable, NotReleased, ShapeError
 from provenance.fingerprints import fingerprint
 from provenance.label_rules import label_demand
 from provenance.labels import read_video_labels, write_video_labels
-from provenance.pieces import Pieces, open_pieces
+from provenance.pieces import Pieces, drop_pieces, hold_alone, open_pieces
 from provenance.pixels import Frame
 from provenance.press import (
     Press,
@@ -63,10 +63,19 @@ def release_clip(draft: ClipDraft, *, press: Press, folder: Path) -> ReleasedCli
 
     As `release`: any error aborts the warrant, keeps everything in and drops the pieces. A process
     that is killed or interrupted leaves warrant and pieces: the same request goes on with them
-    (`WarrantDesk.resume`). Raises WarrantInvalid and NotReleased.
+    (`WarrantDesk.resume`). Raises WarrantInvalid and NotReleased, and StoreUnavailable while
+    another process makes this very video.
     """
     warrant = require_active(require_clip_draft(draft).warrant)
     verify_issuer(warrant.document, key=press.desk.key.public)
+    # Who is turned away here must not end the warrant: the process that has the folder uses it.
+    with hold_alone(folder / warrant.document.warrant_id):
+        return _release_alone(draft, warrant, folder, press)
+
+
+def _release_alone(
+    draft: ClipDraft, warrant: ActiveWarrant, folder: Path, press: Press
+) -> ReleasedClip:
     kept: list[str] = []
     try:
         warrant.require(
@@ -81,6 +90,7 @@ def release_clip(draft: ClipDraft, *, press: Press, folder: Path) -> ReleasedCli
         ) as pieces:
             return _release(draft, pieces, kept, press)
     except Exception as error:
+        drop_pieces(folder, warrant.document.warrant_id)
         undo(warrant.document, kept, type(error).__name__, press)
         if isinstance(error, NotReleased):
             raise

@@ -99,22 +99,21 @@ def open_pieces(
     commitment: CommitmentKey,
     rng: Callable[[int], bytes],
 ) -> Iterator[Pieces]:
-    """Give the pieces of a warrant's clip of `frames` frames; only one process at a time.
+    """Give the pieces of a warrant's clip of `frames` frames, in a folder that is held alone.
 
     They stay when the process is killed or interrupted, and are gone after success and after every
-    error. Raises StoreUnavailable where the folder cannot be used, or is in use.
+    error. Raises StoreUnavailable where the folder cannot be written.
     """
     folder = root / warrant.warrant_id
-    with _alone(folder):
-        try:
-            drawn = _read_plan(folder, warrant, commitment)
-            if drawn is None:
-                drawn = _make_plan(folder, warrant, commitment, rng)
-            yield Pieces(folder, warrant, commitment, frames, drawn)
-        except Exception:
-            drop_pieces(root, warrant.warrant_id)
-            raise
+    try:
+        drawn = _read_plan(folder, warrant, commitment)
+        if drawn is None:
+            drawn = _make_plan(folder, warrant, commitment, rng)
+        yield Pieces(folder, warrant, commitment, frames, drawn)
+    except Exception:
         drop_pieces(root, warrant.warrant_id)
+        raise
+    drop_pieces(root, warrant.warrant_id)
 
 
 def drop_pieces(root: Path, warrant_id: str) -> None:
@@ -157,8 +156,8 @@ def _plan_mac(warrant: Warrant, drawn: bytes, commitment: CommitmentKey) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; raise StoreUnavailable while another one has it."""
+def hold_alone(folder: Path) -> Iterator[None]:
+    """Make a private folder and hold it; raise StoreUnavailable while another process has it."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

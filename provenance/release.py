@@ -64,7 +64,9 @@ def release(draft: Draft, *, press: Press) -> Released:
     verify_issuer(warrant.document, key=press.desk.key.public)
     kept: list[str] = []
     try:
-        warrant.require(source_sha256=draft.source.sha256, target_sha256=draft.target.sha256)
+        warrant.require(
+            source_sha256=draft.source.sha256, target_sha256=draft.target.sha256, medium="image"
+        )
         payload = issue_payload(warrant, rng=press.rng)
         marked = _mark(draft, payload, press)
         warrant.require()

@@ -347,9 +347,10 @@ SEE_MEDIUM = {
     "generator.swapper.SwapTask.__init__",
     *(name for name in DOORS if name.endswith(".render")),
     "provenance.draft.Draft.__init__",
+    "provenance.release.release",
     *FOR_CLIPS,
 }
-SEE_INPUTS = {*SEE_MEDIUM, "provenance.c2pa.sign_manifest", "provenance.release.release"}
+SEE_INPUTS = {*SEE_MEDIUM, "provenance.c2pa.sign_manifest"}
 """Doors that are given both inputs, so that a warrant for others is seen there."""
 
 

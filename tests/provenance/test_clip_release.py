@@ -414,12 +414,12 @@ def test_output_with_other_frames_keeps_everything_in(
     assert_nothing_left(cinema, draft)
 
 
-def test_a_folder_that_cannot_be_used_keeps_everything_in(cinema: Any) -> None:
-    draft, folder = cinema.draft(), cinema.folder / "file"
+def test_a_folder_that_cannot_be_used_is_said_and_makes_nothing(cinema: Any) -> None:
+    draft, folder = cinema.draft(render=fail(AssertionError())), cinema.folder / "file"
     folder.write_bytes(b"")
-    with pytest.raises(NotReleased, match="STORE-UNAVAILABLE"):
+    with pytest.raises(StoreUnavailable, match="cannot use"):
         release_clip(draft, press=cinema.press, folder=folder)
-    assert_nothing_left(cinema, draft)
+    assert cinema.studio.kept() == []
 
 
 def test_visible_label_is_what_the_places_ask_for(

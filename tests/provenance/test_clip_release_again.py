@@ -17,6 +17,7 @@ from policies.warrant import WarrantInvalid
 from provenance.c2pa import read_manifest
 from provenance.clip_release import release_clip
 from provenance.errors import NotReleased, SigningFailed
+from provenance.pieces import hold_alone
 from provenance.timestamps import TsaUnavailable
 from provenance.video_write import join_segments
 
@@ -259,6 +260,15 @@ def test_a_killed_release_goes_on_as_if_nothing_had_been(
     other = type(cinema)(studio, tmp_path / "other", cinema.clip, cinema.film)
     assert other.release().mark_id == out.mark_id, "both studios draw the same ids"
     assert joined[0] == joined[1]
+
+
+def test_who_comes_second_is_turned_away_and_ends_nothing(cinema: Any, joined: list[bytes]) -> None:
+    draft, folder = interrupted(cinema)
+    with hold_alone(folder), pytest.raises(StoreUnavailable, match="another process"):
+        cinema.release(cinema.draft(warrant=draft.warrant, render=fail(AssertionError())))
+    assert state(cinema, draft) == "started"
+    assert go_on(cinema, draft)[1] == [(4, 6)]
+    assert len(joined) == 1
 
 
 @pytest.mark.parametrize("how", ["changed", "of_another"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from policies.errors import Malformed, StoreUnavailable
 from policies.keys import CommitmentKey
-from provenance.pieces import PIECE_FRAMES, drop_pieces, open_pieces
+from provenance.pieces import PIECE_FRAMES, drop_pieces, hold_alone, open_pieces
 
 RANDOM = bytes(range(16))
 
@@ -30,9 +31,12 @@ def opened(studio: Any, tmp_path: Path) -> Callable[..., Any]:
         "rng": lambda n: RANDOM[:n],
     }
 
-    def opened(**changes: Any) -> Any:
+    @contextmanager
+    def opened(**changes: Any) -> Iterator[Any]:
         warrant = changes.pop("warrant", active.document)
-        return open_pieces(tmp_path / "work", warrant, **(fixed | changes))
+        with hold_alone(tmp_path / "work" / warrant.warrant_id):
+            with open_pieces(tmp_path / "work", warrant, **(fixed | changes)) as pieces:
+                yield pieces
 
     return opened
 
