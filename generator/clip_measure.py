@@ -64,20 +64,13 @@ def measure_clip(
     """
     require_gates(gates)
     require_clip(target)
-    if request.bystanders == "blur":
-        raise BlurUnavailable(
-            "people whom nobody named cannot be blurred in a video",
-            mend="name everybody in it, each with their own consent, or cut the others out",
-        )
+    _require_no_blur(request)
     templates = open_templates(request.people, book, analyser)
     in_source = look(source.frame, analyser, gates)
     sources = [p for p in request.people if p.role == "source_identity"]
     from_source = assign(sources, in_source.faces, templates, analyser)
     others = [p for p in request.people if p.role != "source_identity"]
-    seen = _Seen(others, templates, analyser, gates)
-    with closing(watch(target)) as shots:
-        for shot in shots:
-            seen.add(shot.frame)
+    seen = _watch(target, _Seen(others, templates, analyser, gates))
     people = seen.people()
     resolved = sum(person.match == "match" for person in people)
     return Measured(
@@ -96,6 +89,22 @@ def measure_clip(
         models={**analyser.models, **gates.models, **swapper_models},
         identity_model_sha256=analyser.models[analyser.id_model],
     )
+
+
+def _watch(target: Clip, seen: _Seen) -> _Seen:
+    """Show every frame to `seen`."""
+    with closing(watch(target)) as shots:
+        for shot in shots:
+            seen.add(shot.frame)
+    return seen
+
+
+def _require_no_blur(request: Request) -> None:
+    if request.bystanders == "blur":
+        raise BlurUnavailable(
+            "people whom nobody named cannot be blurred in a video",
+            mend="name everybody in it, each with their own consent, or cut the others out",
+        )
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from generator.measure import measure, require_nobody_opted_out
 from generator.swap import swap
-from pipelines.clips import make_clip
+from pipelines.clips import Step, make_clip
 from pipelines.deployment import Deployment
 from pipelines.outcome import Job, Outcome, refused, rejected, released
 from policies.decide import Refused
@@ -42,8 +42,9 @@ def run_batch(
 
 
 def _run(job: Job, deployment: Deployment, observe: Observer) -> Outcome:
+    step = partial(_step, observe, job.request.request_id)
     try:
-        return released(job, _make(job, deployment, observe))
+        return released(job, _make(job, deployment, step))
     except Refused as error:
         return refused(job, error)
     except StoreUnavailable:
@@ -55,9 +56,8 @@ def _run(job: Job, deployment: Deployment, observe: Observer) -> Outcome:
         return rejected(job.request.request_id, error)
 
 
-def _make(job: Job, at: Deployment, observe: Observer) -> Released | ReleasedClip:
+def _make(job: Job, at: Deployment, step: Step) -> Released | ReleasedClip:
     request, desk, analyser = job.request, at.desk, at.analyser
-    step = partial(_step, observe, request.request_id)
     if isinstance(job.target, Path):
         return make_clip(request, job.source, job.target, at=at, step=step)
     identity = analyser.models[analyser.id_model]
