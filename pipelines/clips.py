@@ -17,7 +17,7 @@ from generator.clip_measure import measure_clip
 from generator.clip_swap import swap_clip
 from generator.measure import require_nobody_opted_out
 from pipelines.deployment import Deployment
-from policies.errors import StoreUnavailable
+from pipelines.work import work_folder
 from policies.request import Request
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant
@@ -39,7 +39,7 @@ def make_clip(
     Works in the folder `work` of the home, one process a request. Raises what every step raises,
     and StoreUnavailable where the folder cannot be used or another process makes this video.
     """
-    with _own_folder(_work(at) / "targets" / request.request_id) as folder:
+    with _own_folder(work_folder(at.settings) / "targets" / request.request_id) as folder:
         if row := at.archive.registry.by_request(request.request_id):
             return _deliver(row, request, folder, at, step)
         active = _take_up(request, at)
@@ -66,7 +66,7 @@ def _take_up(request: Request, at: Deployment) -> ActiveWarrant | None:
         except WarrantInvalid:
             pass  # it holds no longer: ended like the others
         at.desk.abort(warrant, "interrupted")
-        drop_pieces(_work(at) / "pieces", warrant.warrant_id)
+        drop_pieces(work_folder(at.settings) / "pieces", warrant.warrant_id)
     return found
 
 
@@ -101,11 +101,11 @@ def _release(
             gates=at.gates,
         )
         with step("swap, mark, join, label, sign, read back, log"):
-            return release_clip(draft, press=at.press, folder=_work(at) / "pieces")
+            return release_clip(draft, press=at.press, folder=work_folder(at.settings) / "pieces")
     except Exception as error:
         # Not on Ctrl-C: hours of work are gone on with, see _take_up.
         at.desk.abort(active.document, type(error).__name__)
-        drop_pieces(_work(at) / "pieces", active.document.warrant_id)
+        drop_pieces(work_folder(at.settings) / "pieces", active.document.warrant_id)
         raise
 
 
@@ -117,16 +117,6 @@ def _deliver(
     with step("ask the opt-outs again"):
         require_nobody_opted_out(request, book=at.consents, analyser=at.analyser, gates=at.gates)
     return again
-
-
-def _work(at: Deployment) -> Path:
-    """Return the folder of what videos need while they are made; raise StoreUnavailable."""
-    folder = at.settings.home / "work"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(f"cannot make {folder}: {error.strerror}") from error
-    return folder
 
 
 @contextmanager

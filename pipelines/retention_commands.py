@@ -63,6 +63,7 @@ def retention_sweep(
     """
     from pipelines.deployment import controller_key, open_records
     from pipelines.people import forget_orphans
+    from pipelines.work import forget_ended
     from policies.sweep import sweep
 
     settings = read_settings()
@@ -70,6 +71,7 @@ def retention_sweep(
         swept = sweep(at.desk, controller=controller_key(settings), dry_run=dry_run)
         if not dry_run:
             forget_orphans(at)
+            forget_ended(at)
         now = at.clock()
     if json:
         parts = {"done": swept.done, "left": swept.left}

@@ -280,6 +280,16 @@ class WarrantDesk:
             ).scalars()
             return [read_warrant(row) for row in rows]
 
+    def running(self) -> list[Warrant]:
+        """Return every started warrant that has not ended; whether one still holds is `check`'s."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(
+                sa.select(WARRANT.c.document)
+                .where(WARRANT.c.state == "started")
+                .order_by(WARRANT.c.warrant_id)
+            ).scalars()
+            return [read_warrant(row) for row in rows]
+
     def state(self, warrant_id: str) -> State:
         """Return where a warrant stands; raise WarrantInvalid for an unknown one."""
         with self.database.transaction() as connection:

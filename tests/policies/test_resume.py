@@ -40,10 +40,12 @@ def test_a_killed_video_goes_on_under_its_warrant(office: Any) -> None:
     warrant = admit(office)
     office.desk.start(warrant)
     [left] = office.desk.abandoned(warrant.request_id)
+    assert office.desk.running() == [left]
     active = office.desk.resume(left)
     active.require(medium="video")
     office.desk.finish(active, {}, record=lambda *_: None)
     invalid("WARRANT-SPENT", office.desk.resume, warrant)
+    assert office.desk.running() == []
 
 
 def test_two_processes_may_go_on_and_one_of_them_ends_it(office: Any) -> None:

@@ -67,7 +67,9 @@ def test_list_past_its_renewal_warns(pki: Any, authority: Any, signed: bytes) ->
     one = TrustList("official", "signers", "2026-08-05", "0" * 64, (authority.root,), due)
     for now, state in ((due, "holds"), (due + DAY, "warns")):
         report = Verifier(
-            TrustAnchors(()), lists=TrustLists((one,)), now=lambda now=now: now  # type: ignore[misc]
+            TrustAnchors(()),
+            lists=TrustLists((one,)),
+            now=lambda now=now: now,  # type: ignore[misc]
         ).verify(signed)
         assert report.verdict == "authentic"
         [line] = [line for line in report.evidence if line.subject == "trust lists"]
