@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.deployment import Deployment
-from pipelines.one import SUFFIXES, write_new
+from pipelines.one import SUFFIXES, require_new
 from policies.consent import FINAL
 from policies.consents import ConsentUnknown
 from policies.errors import Error
+from provenance.asset import digest_of
 from provenance.recall import Updated, update_release
 
 
@@ -49,7 +50,8 @@ def recall(record_id: str, *, out: Path, at: Deployment) -> tuple[Recalled, ...]
     for row in rows:
         try:
             updated = update_release(row, press=at.press)
-            found.append(Recalled(row.manifest_id, updated, _write(updated, row.mark_id, out)))
+            path = _write(updated, row.mark_id, out, at)
+            found.append(Recalled(row.manifest_id, updated, path))
         except Error as error:
             found.append(Recalled(row.manifest_id, error=error))
     return tuple(found)
@@ -64,8 +66,9 @@ def _require_ended(record_id: str, at: Deployment) -> None:
         )
 
 
-def _write(updated: Updated, name: str, out: Path) -> Path:
+def _write(updated: Updated, name: str, out: Path, at: Deployment) -> Path:
     path = out / f"{name}{SUFFIXES[updated.mime][0]}"
-    if not (path.is_file() and path.read_bytes() == updated.data):
-        write_new(path, updated.data)
+    if not (path.is_file() and digest_of(path) == updated.sha256):
+        require_new(path)
+        at.archive.store.get_file(updated.sha256, path)
     return path

@@ -25,15 +25,13 @@ from xml.sax.saxutils import unescape
 
 import c2pa  # type: ignore[import-untyped]  # absolute import: the library, not this module
 
-from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.assertions import Json
-from provenance.asset import AssetMime, Content, Input, Inputs, opened, sniff_asset
+from provenance.asset import AssetMime, Content, Input, Inputs, digest_of, opened, sniff_asset
 from provenance.c2pa_settings import read_settings, sign_settings
 from provenance.chains import TrustAnchors
-from provenance.containers import sniff_mime
 from provenance.errors import MediaError, SigningFailed
 from provenance.manifest import (
     MAX_STORE_BYTES,
@@ -121,46 +119,41 @@ def sign_manifest(
         for label, given in inputs._asdict().items()
     ]
     draft = _Draft(build_manifest(claim), parts)
-    with _serve(stamper) as relay, opened(content) as file, _writing(out) as written:
-        store = _sign(file, written, draft, callback, relay)
-        data = written.getvalue() if isinstance(written, io.BytesIO) else b""
-        written.flush()
-        return _read_back(out or data, data, store, claim.mime, stamped=stamper is not None)
+    return _sign_content(content, draft, callback, stamper, out)
 
 
 def sign_update(
-    data: bytes,
+    content: Content,
     *,
     notice: WithdrawalNotice,
     signer: Signer,
     stamper: TimeStamper,
     anchors: TrustAnchors,
+    out: Path | None = None,
 ) -> Signed:
-    """Return a released picture with an update manifest that says which consents ended.
+    """Return a released file with an update manifest that says which consents ended.
 
     Its pixels and its released manifest stay as they are; that one becomes the parent. In a WebP
     the length of the file is under the hard binding (measured, c2pa-rs 0.91), so there the new
     manifest is a standard one, with a binding of its own to the same picture. `anchors`: who is
-    believed about the release's time stamp, where its certificate has ended since.
+    believed about the release's time stamp, where its certificate has ended since; `out` as for
+    `sign_manifest`.
     Raises NoticeRefused unless `notice` is for this very file and the consents its manifest names;
     else as `sign_manifest` does.
     """
     given = require_notice(notice)
     given.require()
-    row, mime = given.row, sniff_mime(data)
-    reading = read_manifest(data, mime, anchors=anchors)
+    row, mime = given.row, sniff_asset(content)
+    reading = read_manifest(content, mime, anchors=anchors)
     named = {one["commitment"] for one in (reading.consent or {}).get("consents", ())}
-    same = (sha256_hex(data), reading.manifest_id) == (row.output_sha256, row.manifest_id)
+    same = (digest_of(content), reading.manifest_id) == (row.output_sha256, row.manifest_id)
     if not (same and reading.intact and {one.commitment for one in given.ended} <= named):
         raise NoticeRefused("the notice is not about this file and its consents")
     signer.check()
     callback = _Callback(signer, lambda structure: signer.sign_update(structure, notice=given))
-    parts = [_Part(PARENT, data, mime, "parentOf", f"xmp:iid:{row.mark_id}")]
+    parts = [_Part(PARENT, content, mime, "parentOf", f"xmp:iid:{row.mark_id}")]
     draft = _Draft(build_update(given, mime), parts, mime != "image/webp", anchors)
-    with _serve(stamper) as relay, io.BytesIO(data) as file, io.BytesIO() as written:
-        store = _sign(file, written, draft, callback, relay)
-        updated = written.getvalue()
-    return _read_back(updated, updated, store, mime, stamped=True)
+    return _sign_content(content, draft, callback, stamper, out)
 
 
 def read_manifest(
@@ -260,6 +253,22 @@ def _writing(out: Path | None) -> Iterator[BinaryIO]:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _sign_content(
+    content: Content,
+    draft: _Draft,
+    callback: _Callback,
+    stamper: TimeStamper | None,
+    out: Path | None,
+) -> Signed:
+    """Sign into memory, or to `out`, and read back what was written."""
+    with _serve(stamper) as relay, opened(content) as file, _writing(out) as written:
+        store = _sign(file, written, draft, callback, relay)
+        data = written.getvalue() if isinstance(written, io.BytesIO) else b""
+        written.flush()
+        mime = draft.definition["format"]
+        return _read_back(out or data, data, store, mime, stamped=stamper is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ that is signed.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,19 @@ def insert_mp4_parts(source: BinaryIO, out: BinaryIO, *, aigc: bytes, xmp: bytes
         else:
             _copy(source, out, box)
     out.write(_wrap(b"uuid", _XMP_UUID + xmp))
+
+
+def digest_media(file: BinaryIO) -> str:
+    """Return the SHA-256 over the coded media of an MP4 file (its `mdat` boxes), hex.
+
+    Raises `Unsupported`, `Truncated`.
+    """
+    hasher = hashlib.sha256()
+    for box in file_boxes(file):
+        if box.kind == b"mdat":
+            for piece in _pieces(file, box.body, box.end):
+                hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def _require_movable(file: BinaryIO, boxes: Sequence[_Box]) -> None:
@@ -271,11 +285,16 @@ def load_box(file: BinaryIO, box: _Box, cap: int) -> bytes:
 
 
 def _copy(source: BinaryIO, out: BinaryIO, box: _Box) -> None:
-    source.seek(box.start)
-    left = box.end - box.start
+    for piece in _pieces(source, box.start, box.end):
+        out.write(piece)
+
+
+def _pieces(source: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    source.seek(start)
+    left = end - start
     while left:
         piece = source.read(min(left, _COPY_BYTES))
         if not piece:
             raise Truncated("the file became shorter while it was read")
-        out.write(piece)
+        yield piece
         left -= len(piece)

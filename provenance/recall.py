@@ -1,9 +1,9 @@
-"""Updated copies of what was released: the same picture, whose newest manifest says 'withdrawn'.
+"""Updated copies of what was released: the same pixels, whose newest manifest says 'withdrawn'.
 
 What is out there cannot be called back; a copy that carries its own notice can be handed on instead
 of it. One update for one set of ended consents, signed once, kept beside the release, in the log
-for good, and delivered again when it is asked for again. Refused: an output whose consents hold, a
-video, an update that does not read back as the same picture under both manifests.
+for good, and delivered again when it is asked for again. Refused: an output whose consents hold, an
+update that does not read back as the same picture, or video, under both manifests.
 """
 
 from __future__ import annotations
@@ -13,25 +13,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.audit import verify_entry
-from policies.digest import sha256_hex
+from provenance.asset import AssetMime, Content, opened, sniff_asset
 from provenance.c2pa import Signed, read_manifest, sign_update
-from provenance.containers import Mime, open_container
+from provenance.clip_recovery import kept_output
+from provenance.containers import open_container
 from provenance.errors import NotReleased
+from provenance.label_mp4 import digest_media
 from provenance.notice import WithdrawalNotice, give_notice
 from provenance.press import Press
 from provenance.reading import ManifestReading
 from provenance.registry import ReleaseRow
 from provenance.withdrawal import withdrawal_of
 
-_PICTURES = ("image/jpeg", "image/png", "image/webp")
-
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """An updated copy: its bytes, its own manifest and the released one, and its log entry."""
+    """An updated copy: its bytes, its own manifest and the released one, and its log entry.
+
+    The store gives its bytes by `sha256`; `data` is empty for a video.
+    """
 
     data: bytes = field(repr=False)
-    mime: Mime
+    sha256: str
+    mime: AssetMime
     manifest_id: str
     released_id: str
     log_index: int
@@ -40,24 +44,18 @@ class Updated:
 def update_release(row: ReleaseRow, *, press: Press) -> Updated:
     """Return the copy of a release that says which of its consents ended; the same one every time.
 
-    Raises NoticeRefused where none ended or the log does not hold the release, NotReleased for a
-    video and for an update that does not read back, TsaUnavailable when there is no time stamp, and
+    Raises NoticeRefused where none ended or the log does not hold the release, NotReleased for an
+    update that does not read back, TsaUnavailable when there is no time stamp, and
     StoreUnavailable; nothing is kept then.
     """
-    if row.mime not in _PICTURES:
-        raise NotReleased(
-            "an update of a video is not made",
-            mend="publish the withdrawal yourself; verifying with the register says it already",
-        )
-    data = press.store.get(row.output_sha256)
-    mime = open_container(data).mime
-    reading = read_manifest(data, mime, anchors=press.anchors)
-    named = [one["commitment"] for one in (reading.consent or {}).get("consents", ())]
-    notice = give_notice(row, named, desk=press.desk)
-    return _kept(notice, data, mime, press) or _make(notice, data, mime, press)
+    with kept_output(row, press.store) as released:
+        reading = read_manifest(released, sniff_asset(released), anchors=press.anchors)
+        named = [one["commitment"] for one in (reading.consent or {}).get("consents", ())]
+        notice = give_notice(row, named, desk=press.desk)
+        return _kept(notice, released, press) or _make(notice, released, press)
 
 
-def _kept(notice: WithdrawalNotice, data: bytes, mime: Mime, press: Press) -> Updated | None:
+def _kept(notice: WithdrawalNotice, released: Content, press: Press) -> Updated | None:
     """Return the update that says this much already, read back once more; None without one."""
     row, log = notice.row, press.desk.log
     newest = log.latest(1, kind="update", about=row.manifest_id)
@@ -65,54 +63,80 @@ def _kept(notice: WithdrawalNotice, data: bytes, mime: Mime, press: Press) -> Up
         return None
     proof = log.prove(newest[0][0])
     verify_entry(proof, origin=log.origin, key=log.public)
-    updated = press.store.get(str(proof.entry.get("file")))
-    reading = _read_back(updated, data, mime, notice, press)
+    sha256 = str(proof.entry.get("file"))
+    updated: Content
+    if isinstance(released, bytes):
+        updated = press.store.get(sha256)
+    else:
+        updated = released.with_name("again.mp4")
+        press.store.get_file(sha256, updated)
+    reading = _read_back(updated, released, notice, press)
     if reading.manifest_id != proof.entry.get("update"):
         raise NotReleased("the log has another update of this release than the store")
-    return Updated(updated, mime, reading.manifest_id, row.manifest_id, proof.index)
+    ids = (reading.manifest_id, row.manifest_id)
+    return Updated(_in_memory(updated), sha256, sniff_asset(updated), *ids, proof.index)
 
 
-def _make(notice: WithdrawalNotice, data: bytes, mime: Mime, press: Press) -> Updated:
+def _make(notice: WithdrawalNotice, released: Content, press: Press) -> Updated:
+    out = None if isinstance(released, bytes) else released.with_name("updated.mp4")
     signed = sign_update(
-        data, notice=notice, signer=press.signer, stamper=press.stamper, anchors=press.anchors
+        released,
+        notice=notice,
+        signer=press.signer,
+        stamper=press.stamper,
+        anchors=press.anchors,
+        out=out,
     )
-    _read_back(signed.data, data, mime, notice, press)
+    updated = out or signed.data
+    _read_back(updated, released, notice, press)
     kept: list[str] = []
     try:
-        for content in (signed.store, signed.data):
-            kept.append(press.store.put(content))
-        receipt = press.desk.log.append("update", _entry(notice, signed))
+        kept.append(press.store.put(signed.store))
+        kept.append(press.store.put_file(out) if out else press.store.put(signed.data))
+        receipt = press.desk.log.append("update", _entry(notice, signed, *kept))
     except BaseException:
         for sha256 in kept:
             press.store.drop(sha256)
         raise
-    row = notice.row
-    return Updated(signed.data, mime, signed.manifest_id, row.manifest_id, receipt.index)
+    ids = (signed.manifest_id, notice.row.manifest_id)
+    return Updated(signed.data, kept[-1], sniff_asset(updated), *ids, receipt.index)
 
 
-def _entry(notice: WithdrawalNotice, signed: Signed) -> Mapping[str, Any]:
+def _entry(notice: WithdrawalNotice, signed: Signed, store: str, file: str) -> Mapping[str, Any]:
     return {
         "manifest": notice.row.manifest_id,
         "update": signed.manifest_id,
-        "file": sha256_hex(signed.data),
-        "store": sha256_hex(signed.store),
+        "file": file,
+        "store": store,
         "subjects": _commitments(notice),
     }
 
 
 def _read_back(
-    updated: bytes, released: bytes, mime: Mime, notice: WithdrawalNotice, press: Press
+    updated: Content, released: Content, notice: WithdrawalNotice, press: Press
 ) -> ManifestReading:
     """Read the update as a stranger would; raise NotReleased unless all of it is there."""
-    reading = read_manifest(updated, mime, anchors=press.anchors)
+    reading = read_manifest(updated, sniff_asset(updated), anchors=press.anchors)
     if reading.verdict != "trusted" or reading.findings or not reading.time_stamped:
         raise NotReleased(f"the update reads back as '{reading.verdict}'")
     said = withdrawal_of(notice).model_dump(mode="json")
     if (reading.withdrawal, reading.released_id) != (said, notice.row.manifest_id):
         raise NotReleased("the update says something else than the notice")
-    if open_container(updated).picture != open_container(released).picture:
-        raise NotReleased("the update is another picture than the release")
+    if _pixels_of(updated) != _pixels_of(released):
+        raise NotReleased("the update shows something else than the release")
     return reading
+
+
+def _pixels_of(content: Content) -> object:
+    """Return what decodes to the pixels: a picture's own bytes, the digest of a video's media."""
+    if isinstance(content, bytes):
+        return open_container(content).picture
+    with opened(content) as file:
+        return digest_media(file)
+
+
+def _in_memory(content: Content) -> bytes:
+    return content if isinstance(content, bytes) else b""
 
 
 def _commitments(notice: WithdrawalNotice) -> list[str]:

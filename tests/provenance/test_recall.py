@@ -146,12 +146,6 @@ def test_a_consent_that_holds_is_left_alone(shown: Shown) -> None:
     assert shown.studio.kinds() == before
 
 
-def test_a_video_is_refused_by_name(shown: Shown) -> None:
-    shown.withdraw()
-    with pytest.raises(NotReleased, match="video"):
-        update_release(replace(shown.row, mime="video/mp4"), press=shown.studio.press)
-
-
 def test_an_update_that_was_never_entered_was_never_released(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,14 +234,13 @@ def test_what_does_not_read_back_stays_in(
 
 def test_another_picture_stays_in(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     shown.withdraw()
-    pictures = iter([open_container(shown.released.data)] * 2 + [None])
 
     def take_apart(data: bytes) -> Any:
-        found = next(pictures)
-        return found or replace(open_container(data), picture=b"another")
+        found = open_container(data)
+        return found if data == shown.released.data else replace(found, picture=b"another")
 
     monkeypatch.setattr(provenance.recall, "open_container", take_apart)
-    with pytest.raises(NotReleased, match="another picture"):
+    with pytest.raises(NotReleased, match="shows something else"):
         shown.update()
 
 
