@@ -68,18 +68,20 @@ class Bundled:
 
 
 def find_release(registry: Registry, name: str) -> ReleaseRow:
-    """Return the release of a manifest id, a request id or an output's SHA-256.
+    """Return the release of a manifest id, a mark id, a request id or an output's SHA-256.
 
     Raises OutputUnknown.
     """
     outputs = registry.by_output(name) if _DIGEST.fullmatch(name) else ()
-    found = (registry.by_manifest(name), registry.by_request(name), *outputs)
+    named = (registry.by_manifest(name), registry.by_mark(name), registry.by_request(name))
+    found = (*named, *outputs)
     for row in found:
         if row is not None:
             return row
     raise OutputUnknown(
         "nothing was released here under that name",
-        mend="give the manifest's id (urn:c2pa:...), the request's id or the output's SHA-256",
+        mend="give the id of the manifest (urn:c2pa:...), the mark or the request, "
+        "or the output's SHA-256",
     )
 
 
