@@ -7,6 +7,7 @@ from policies.digest import sha256_hex
 PUBLISHED = {
     "3": "98d18b989c74f19598b5a6be2bc7b1969db03192c1d81084946e6451d32370da",
     "4": "7a0cfa2703ec50f7b5858998fcd39d2bdd323a71ca8022554a949a8dc16422f7",
+    "5": "a9feaa82e70693b52990292c26c418b25edd98d6e7b721237072190e15696122",
 }
 
 
@@ -24,6 +25,7 @@ def test_the_notice_says_what_a_person_must_know() -> None:
         "You can see all that is kept about you, and have the key of your data destroyed for good",
         "the signed record of what you agreed to is kept for its time",
         "marked as AI-made",
+        "or in videos if you say so",
         "I am 18 or older",
     ):
         assert words in text, words
