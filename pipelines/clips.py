@@ -18,13 +18,16 @@ from generator.clip_swap import swap_clip
 from generator.measure import require_nobody_opted_out
 from pipelines.deployment import Deployment
 from pipelines.work import work_folder
+from policies.errors import StoreUnavailable
 from policies.request import Request
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant
 from provenance.clip import Clip, open_clip
 from provenance.clip_release import ReleasedClip, redeliver_clip, release_clip
+from provenance.errors import ClipInUse
+from provenance.lock import hold_alone
 from provenance.media import Picture, decode
-from provenance.pieces import drop_pieces, hold_alone
+from provenance.pieces import drop_pieces, leave_none
 from provenance.registry import ReleaseRow
 
 Step: TypeAlias = Callable[[str], AbstractContextManager[None]]
@@ -37,7 +40,7 @@ def make_clip(
     """Measure, decide, swap and release a request for a video, or deliver what was released.
 
     Works in the folder `work` of the home, one process a request. Raises what every step raises,
-    and StoreUnavailable where the folder cannot be used or another process makes this video.
+    StoreUnavailable where the folder cannot be used, ClipInUse while another process makes this.
     """
     with _own_folder(work_folder(at.settings) / "targets" / request.request_id) as folder:
         if row := at.archive.registry.by_request(request.request_id):
@@ -102,10 +105,12 @@ def _release(
         )
         with step("swap, mark, join, label, sign, read back, log"):
             return release_clip(draft, press=at.press, folder=work_folder(at.settings) / "pieces")
+    except ClipInUse:
+        raise  # warrant and pieces are the other process's
     except Exception as error:
         # Not on Ctrl-C: hours of work are gone on with, see _take_up.
         at.desk.abort(active.document, type(error).__name__)
-        drop_pieces(work_folder(at.settings) / "pieces", active.document.warrant_id)
+        leave_none(work_folder(at.settings) / "pieces", active.document.warrant_id)
         raise
 
 
@@ -123,12 +128,23 @@ def _deliver(
 def _own_folder(folder: Path) -> Iterator[Path]:
     """Give a private folder that is empty at first and gone at the end, to one process at a time.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, and ClipInUse while another process has it.
     """
     with hold_alone(folder):
         try:
-            for left in folder.iterdir():  # by a run that was killed
-                left.unlink()
+            _empty(folder)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Delete what a run that was killed left; raise StoreUnavailable for what cannot be deleted."""
+    try:
+        for left in folder.iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+    except OSError as error:
+        raise StoreUnavailable(f"cannot empty {folder}: {error.strerror}") from error

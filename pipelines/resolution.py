@@ -28,6 +28,7 @@ from starlette.concurrency import run_in_threadpool
 
 from policies.errors import Error, Malformed, StoreUnavailable
 from provenance.bindings import Binding, Bindings, Match, read_binding
+from provenance.budget import CompareTooLong
 from provenance.errors import MediaError, TooLarge
 from provenance.exchange import DecodeUnavailable
 from provenance.jumbf import cut_active
@@ -254,6 +255,7 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
     (Unauthorised, 401),
     (ReferenceRefused, 403),
     (Busy, 503),
+    (CompareTooLong, 503),
 )
 """The first kind that fits decides; everything else is a failure of the service, 500."""
 

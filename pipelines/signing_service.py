@@ -1,13 +1,15 @@
 """The signing service: one route over a `SigningDesk`, in a process and under a user of its own.
 
 `make_signing_app` makes the application, `open_desk` the desk of a home folder, `serve` listens.
-Refused: a call without the token, a body over the cap while it still arrives, an address of other
-machines without TLS, a home that others can open; and whatever the desk refuses. A refusal is a
-code, a message and how to mend it.
+Refused: a call without the token, a body over the cap while it still arrives, a connection that
+lasts, more than `MAX_PER_ADDRESS` from one address, an address of other machines without TLS, a
+home that others can open; and whatever the desk refuses. A refusal is a code, a message and how to
+mend it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +21,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.audit_files import read_text
 from pipelines.deployment import is_exposed
@@ -39,8 +42,10 @@ from provenance.signing_desk import SigningDesk
 from provenance.signing_ledger import SigningLedger
 from provenance.signing_request import MAX_REQUEST_BYTES, SigningTrust
 
-MAX_AT_ONCE: Final = 32
-"""Connections at the same time; a deployment signs one claim a second at most."""
+CALL_TIMEOUT_S: Final = 15.0
+"""How long a connection may last, from the first byte on; a deployment waits ten seconds."""
+MAX_PER_ADDRESS: Final = 256
+"""Connections from one address at the same time; a process may have 1,024 files open, mostly."""
 
 _STATUS: tuple[tuple[type[Error], int], ...] = (
     (Unauthorised, 401),
@@ -52,6 +57,28 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
     (BadSignature, 403),
 )
 """The first kind that fits decides; everything else is a failure of the service, 500."""
+
+
+class BriefProtocol(H11Protocol):
+    """HTTP on a connection that ends after `CALL_TIMEOUT_S`, whatever arrived until then.
+
+    The server's own time-outs begin after a first answer, and its own limit counts strangers who
+    send nothing, so they could shut the deployment out. Here only their own address is full.
+    """
+
+    def connection_made(  # type: ignore[override]  # as the class above writes it
+        self, transport: asyncio.Transport
+    ) -> None:
+        """Begin; the connection is gone at once where its address has too many."""
+        super().connection_made(transport)
+        self._end = self.loop.call_later(CALL_TIMEOUT_S, transport.abort)
+        if sum(_host(one) == _host(self) for one in self.connections) > MAX_PER_ADDRESS:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._end.cancel()
+        super().connection_lost(exc)
 
 
 def make_signing_app(desk: SigningDesk, *, token: str) -> FastAPI:
@@ -122,7 +149,7 @@ def serve(
         log_level="warning",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_AT_ONCE,
+        http=BriefProtocol,
     )
 
 
@@ -138,6 +165,11 @@ def _read_trust(folder: Path) -> SigningTrust:
         )
     issuer = PublicKey.from_hex(read_text(folder / "desk.pub").strip())
     return SigningTrust(issuer=issuer, log_key=log_key, origin=origin, policies=policies)
+
+
+def _host(connection: object) -> str:
+    client = getattr(connection, "client", None)
+    return str(client[0]) if client else ""
 
 
 def _admit(request: Request, token: str) -> None:

@@ -13,7 +13,9 @@ from pipelines.deployment import Records
 from pipelines.settings import Settings
 from policies.errors import StoreUnavailable
 from policies.warrant import WarrantInvalid
-from provenance.pieces import drop_pieces, hold_alone
+from provenance.errors import ClipInUse
+from provenance.lock import hold_alone
+from provenance.pieces import drop_pieces
 
 
 def work_folder(settings: Settings) -> Path:
@@ -29,30 +31,37 @@ def work_folder(settings: Settings) -> Path:
 def forget_ended(at: Records) -> list[str]:
     """Delete pieces that no warrant can go on with, and copies nobody uses; return their names.
 
-    What another process is working on stays. Raises StoreUnavailable.
+    What another process is working on stays. Raises StoreUnavailable for the first that cannot be
+    deleted, after all others are.
     """
     work = work_folder(at.settings)
-    alive = _usable(at)
     gone: list[str] = []
+    stuck: list[StoreUnavailable] = []
     for folder in [*work.glob("pieces/*"), *work.glob("targets/*")]:
-        if folder.name in alive:
-            continue
         try:
+            # Asked while it is held: before, a run could start that warrant and end again.
             with hold_alone(folder):
+                if _is_needed(folder.name, at):
+                    continue
                 drop_pieces(folder.parent, folder.name)
-        except StoreUnavailable:
-            continue  # somebody is at it
+        except ClipInUse:
+            continue
+        except StoreUnavailable as error:
+            stuck.append(error)
+            continue
         gone.append(folder.name)
+    if stuck:
+        raise stuck[0]
     return gone
 
 
-def _usable(at: Records) -> set[str]:
-    """Return the ids of the warrants that a video can go on with now."""
-    found = set()
+def _is_needed(name: str, at: Records) -> bool:
+    """Return whether that is the id of a warrant that a video can go on with now."""
     for warrant in at.desk.running():
-        try:
-            at.desk.check(warrant, state="started")
-        except WarrantInvalid:
-            continue
-        found.add(warrant.warrant_id)
-    return found
+        if warrant.warrant_id == name:
+            try:
+                at.desk.check(warrant, state="started")
+            except WarrantInvalid:
+                return False
+            return True
+    return False

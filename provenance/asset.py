@@ -1,7 +1,8 @@
 """A file that can carry a manifest: a picture in memory, or a video on disk.
 
 Videos are too large to be held; they are read through an open file. Decides which type a file is by
-its first bytes; refused: everything but the picture types and MP4.
+its first bytes; refused: everything but the picture types and MP4, and for native code a file of
+more parts than any real one has.
 """
 
 from __future__ import annotations
@@ -10,13 +11,20 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from provenance.containers import BRANDS_OF_PICTURES, Mime, sniff_mime
-from provenance.errors import Empty, Undecodable, Unsupported
+from provenance.containers import (
+    BRANDS_OF_PICTURES,
+    Mime,
+    png_chunks,
+    sniff_mime,
+    webp_chunks,
+)
+from provenance.errors import Empty, Truncated, Undecodable, Unsupported
+from provenance.mp4_boxes import require_few_boxes
 
 VideoMime = Literal["video/mp4"]
 AssetMime: TypeAlias = Mime | VideoMime
@@ -28,6 +36,10 @@ Content: TypeAlias = bytes | Path
 
 _HEAD_BYTES = 4096
 _PIECE_BYTES = 1 << 20
+_CHUNKS: Final[Mapping[str, Callable[[bytes], Iterable[object]]]] = {
+    "image/png": png_chunks,
+    "image/webp": lambda data: webp_chunks(data, 8 + int.from_bytes(data[4:8], "little")),
+}
 _EBML = bytes.fromhex("1a45dfa3")  # RFC 8794, section 8.1
 
 
@@ -89,6 +101,21 @@ def sniff_asset(content: Content) -> AssetMime:
     if head.startswith(_EBML):
         raise Unsupported("the file is Matroska or WebM", mend="save it as MP4")
     return VIDEO if is_video(head) else sniff_mime(head)
+
+
+def require_few_parts(content: Content, mime: str) -> None:
+    """Return if a file of this type has few enough boxes or chunks for native code to read it.
+
+    Raises Undecodable for more, Truncated for a video whose boxes run out of each other. A picture
+    that ends early is let pass: what is there was counted.
+    """
+    with opened(content) as file:
+        if mime == VIDEO:
+            require_few_boxes(file)
+        elif mime in _CHUNKS:
+            with suppress(Truncated):
+                for _ in _CHUNKS[mime](file.read()):
+                    pass
 
 
 def is_video(head: bytes) -> bool:

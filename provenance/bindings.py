@@ -3,26 +3,33 @@
 What the resolution API answers with. By value, the register's word is passed on: whoever asks has
 to verify the manifest and compare the picture. By content, only releases count whose kept output
 agrees with the picture (`recovery.py`); an id that was read from it is not enough. Refused: an
-algorithm that is not ours, a value that is not of its form.
+algorithm that is not ours, a value that is not of its form, a search that takes too long.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from policies.errors import Malformed
 from provenance import pixels
 from provenance.asset import VIDEO
+from provenance.budget import Budget
 from provenance.clip_recovery import RecoveredClip, compare_clip, recover_clip
 from provenance.exhibit import Exhibit, PictureExhibit, open_exhibit
 from provenance.fingerprints import ALG, Fingerprint
 from provenance.media import DEFAULT_LIMITS, Limits, Loader
-from provenance.recovery import Recovered, compare, recover
+from provenance.recovery import MAX_COMPARED, Recovered, compare, recover
 from provenance.registry import Registry, ReleaseRow
 from provenance.store import Store
 from provenance.watermark import Watermark
+
+COMPARE_SECONDS: Final = 60.0
+"""How long one search by content may compare: strangers ask, and choose how much there is to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class Bindings:
     watermark: Watermark | None = None
     limits: Limits = DEFAULT_LIMITS
     load: Loader = pixels.load
+    seconds: float = COMPARE_SECONDS
+    stopwatch: Callable[[], float] = time.monotonic
 
     @property
     def watermarks(self) -> tuple[str, ...]:
@@ -99,7 +108,8 @@ class Bindings:
         """Return the manifests of the releases that a picture or video is a copy of, nearest first.
 
         `alg` restricts to one algorithm; `hint` names a release to compare with besides. Raises
-        Malformed, MediaError for what is neither and where `load` fails, StoreUnavailable.
+        Malformed, MediaError for what is neither and where `load` fails, StoreUnavailable,
+        CompareTooLong after `seconds` by the `stopwatch`.
         """
         if alg:
             self.require(alg)
@@ -107,11 +117,13 @@ class Bindings:
         with open_exhibit(
             data, watermark=self.watermark, load=self.load, limits=self.limits
         ) as exhibit:
-            found = self._compared(hinted, exhibit)
-            if alg != ALG:
-                found += self._compared(self._marked(exhibit), exhibit)
-            if alg in ("", ALG):
-                found += self._alike(exhibit)
+            marked = self._marked(exhibit) if alg != ALG else ()
+            # Each once, and no more together than one search may compare.
+            named = tuple(dict.fromkeys((*hinted, *marked)))[:MAX_COMPARED]
+            budget = Budget(self.seconds, self.stopwatch)
+            found = [self._compare(row, exhibit, budget) for row in named]
+            if alg in ("", ALG) and len(named) < MAX_COMPARED:
+                found += self._alike(exhibit, budget, limit=MAX_COMPARED - len(named))
         found.sort(key=lambda one: one.levels)
         scores = {one.row.manifest_id: one.score for one in found if one.agrees}
         return tuple(Match(name, score) for name, score in scores.items())[:limit]
@@ -138,24 +150,29 @@ class Bindings:
         rows = [self.registry.by_mark(mark_id) for mark_id in exhibit.ids]
         return tuple(row for row in rows if row is not None)
 
-    def _compared(
-        self, rows: tuple[ReleaseRow, ...], exhibit: Exhibit
-    ) -> list[Recovered | RecoveredClip]:
-        return [self._compare(row, exhibit) for row in rows]
-
-    def _compare(self, row: ReleaseRow, exhibit: Exhibit) -> Recovered | RecoveredClip:
+    def _compare(
+        self, row: ReleaseRow, exhibit: Exhibit, budget: Budget
+    ) -> Recovered | RecoveredClip:
         if isinstance(exhibit, PictureExhibit) and row.mime != VIDEO:
             return compare(row, exhibit.picture.frame, store=self.store)
-        return compare_clip(row, exhibit.sight, store=self.store)
+        return compare_clip(row, exhibit.sight, store=self.store, budget=budget)
 
-    def _alike(self, exhibit: Exhibit) -> list[Recovered | RecoveredClip]:
+    def _alike(
+        self, exhibit: Exhibit, budget: Budget, *, limit: int
+    ) -> list[Recovered | RecoveredClip]:
         """Return the releases that look like it, whatever mark it carries."""
         found: list[Recovered | RecoveredClip] = []
-        register = {"registry": self.registry, "store": self.store}
         still = isinstance(exhibit, PictureExhibit)
         if isinstance(exhibit, PictureExhibit):
-            found += recover(exhibit.picture.frame, **register)  # type: ignore[arg-type]
-        found += recover_clip(exhibit.sight, stills=not still, **register)  # type: ignore[arg-type]
+            found += recover(exhibit.picture.frame, registry=self.registry, store=self.store)
+        found += recover_clip(
+            exhibit.sight,
+            registry=self.registry,
+            store=self.store,
+            budget=budget,
+            stills=not still,
+            limit=limit,
+        )
         return found
 
 

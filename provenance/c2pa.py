@@ -28,8 +28,18 @@ import c2pa  # type: ignore[import-untyped]  # absolute import: the library, not
 from policies.errors import Error
 from policies.warrant import Warrant, WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
+from provenance import embedding
 from provenance.assertions import Json
-from provenance.asset import AssetMime, Content, Input, Inputs, digest_of, opened, sniff_asset
+from provenance.asset import (
+    AssetMime,
+    Content,
+    Input,
+    Inputs,
+    digest_of,
+    opened,
+    require_few_parts,
+    sniff_asset,
+)
 from provenance.c2pa_settings import read_settings, sign_settings
 from provenance.chains import TrustAnchors
 from provenance.errors import MediaError, SigningFailed
@@ -52,9 +62,6 @@ __all__ = [
     "sign_manifest",
     "sign_update",
 ]
-
-MAX_FOREIGN_STORE_BYTES = 8_000_000
-"""Largest manifest store taken from outside a file; thumbnails of long edit chains reach 1-2 MB."""
 
 _REMOTE = "Remote: must fetch remote manifests from url "  # only this text has the address
 _RELATIONSHIPS = {"target": "parentOf", "source": "componentOf"}
@@ -324,13 +331,19 @@ def _sign(
 
 
 def _why_unfit(content: Content, mime: AssetMime, store: bytes | None) -> str:
-    """Say why the library should not even see this; it guesses formats from bytes by itself."""
-    if store is not None and not 0 < len(store) <= MAX_FOREIGN_STORE_BYTES:
+    """Say why the library should not even see this.
+
+    It guesses formats from bytes by itself, and many boxes hold it up for minutes.
+    """
+    if store is not None and not 0 < len(store) <= embedding.MAX_STORE_BYTES:
         return "the manifest store is empty or too large"
     try:
-        return "" if sniff_asset(content) == mime else f"the file is not {mime}"
+        if sniff_asset(content) != mime:
+            return f"the file is not {mime}"
+        require_few_parts(content, mime)
     except MediaError as error:
         return error.message
+    return ""
 
 
 def _instance_id(claim: SwapClaim, label: str) -> str:

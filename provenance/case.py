@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from policies.errors import Malformed
 from provenance.asset import VIDEO, sniff_asset
+from provenance.budget import Budget
 from provenance.claim_signature import ClaimSignature, read_claim_signature
 from provenance.clash import ManifestSays, MarkSays, compare_labels, compare_mark
 from provenance.clip_recovery import compare_clip, kept_output, recover_clip, state_clip
@@ -21,6 +22,7 @@ from provenance.exhibit import Exhibit, PictureExhibit
 from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
 from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
 from provenance.manifest import MARK_ALG_PREFIX
+from provenance.mark_words import state_mark, state_quote
 from provenance.media import Picture, decode
 from provenance.reading import ManifestReading
 from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
@@ -53,6 +55,10 @@ class Case:
     lines: list[Evidence] = field(default_factory=list)
     meaning: Meaning = "unchecked"
     label_meaning: LabelMeaning = "no labels"
+    budget: Budget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.verifier.seconds, self.verifier.stopwatch)
 
     @property
     def mark(self) -> Detection | None:
@@ -100,13 +106,15 @@ class Case:
 
     def _judge(self, signer: tuple[Evidence, ...]) -> Report:
         reading = self.reading
-        self._require_one_release()
+        quotes = self._quotes()
+        if not quotes:
+            self._require_one_release()
         verdict = "ingredient_invalid" if reading.ingredient_failures else reading.verdict
         if verdict == "ingredient_invalid" or (verdict == "invalid" and not reading.intact):
             raise Tampered(VERDICT_WORDS[verdict], evidence=tuple(self.lines))
         if verdict == "unreadable":
             raise Unreadable(VERDICT_WORDS[verdict], evidence=tuple(self.lines))
-        if self.mark is not None and self._is_ours_under_another_manifest(self.mark):
+        if self.mark is not None and not quotes and self._is_ours_under_another_manifest(self.mark):
             return self._recover_release(self.mark)
         self._require_agreement()
         if verdict != "trusted":
@@ -119,6 +127,13 @@ class Case:
             )
         self._require_unrevoked(signer)
         return self._report("authentic", reading, _bound_id(reading) or "")
+
+    def _quotes(self) -> bool:
+        """Tell whether another maker's intact film shows parts of what was released here."""
+        another = self.reading.intact and self.reading.warrant is None
+        quote = state_quote(self.exhibit) if another else None
+        self.lines += [quote] if quote else []
+        return quote is not None
 
     def _require_one_release(self) -> None:
         if len(self.exhibit.ids) > 1:
@@ -153,14 +168,18 @@ class Case:
 
     def _recover_by_looks(self, archive: Archive) -> ReleaseRow | None:
         """Return the release that a file without a mark is a copy of, None where none agrees."""
-        register = {"registry": archive.registry, "store": archive.store}
+        registry, store = archive.registry, archive.store
         if isinstance(self.exhibit, PictureExhibit):
-            for nearest in recover(self.exhibit.picture.frame, **register)[:1]:  # type: ignore[arg-type]
+            copies = recover(self.exhibit.picture.frame, registry=registry, store=store)
+            for nearest in copies[:1]:
                 self.lines += state_copy(nearest)
                 if nearest.agrees:
                     return nearest.row
         stills = not isinstance(self.exhibit, PictureExhibit)
-        for found in recover_clip(self.exhibit.sight, stills=stills, **register)[:1]:  # type: ignore[arg-type]
+        alike = recover_clip(
+            self.exhibit.sight, registry=registry, store=store, budget=self.budget, stills=stills
+        )
+        for found in alike[:1]:
             self.lines += state_clip(found, self.exhibit.sight)
             if found.agrees:
                 return found.row
@@ -190,11 +209,11 @@ class Case:
 
     def _compare_looks(self, row: ReleaseRow, archive: Archive) -> None:
         """Look for every frame that was looked at in the kept output."""
-        found = compare_clip(row, self.exhibit.sight, store=archive.store)
+        found = compare_clip(row, self.exhibit.sight, store=archive.store, budget=self.budget)
         self.lines += state_clip(found, self.exhibit.sight)
         if not found.agrees:
             raise Tampered(
-                "the mark leads to a release, but not every frame looked at is from it",
+                "the mark leads to a release, but not every frame is from it",
                 mend="ask for the file as it was released",
                 evidence=tuple(self.lines),
             )
@@ -269,7 +288,11 @@ class Case:
         mark = self._mark_says(manifest, bound)
         cell = compare_mark(manifest, mark)
         self.meaning = cell.meaning
-        self._look_at_mark(bound, manifest, cell.state)
+        if self.verifier.watermark is None:
+            self._say("watermark", "unchecked", "no watermark key was given")
+        else:
+            said = state_mark(self.exhibit, bound=bound, manifest=manifest, weight=cell.state)
+            self.lines.append(said)
         self._say("agreement", cell.state, cell.words)
         marked = mark in ("same", "unplaced")
         label_cell = compare_labels(content_of(self.reading, marked=marked), labels)
@@ -312,26 +335,6 @@ class Case:
             return "unplaced"
         known = self.verifier.archive.registry.by_mark(self.mark.mark_id)
         return "another" if known is None else "same"
-
-    def _look_at_mark(self, bound: str | None, manifest: ManifestSays, weight: State) -> None:
-        """Say what the pixels carry; `weight`: how that stands beside the manifest."""
-        if self.verifier.watermark is None:
-            self._say("watermark", "unchecked", "no watermark key was given")
-            return
-        if self.mark is None:
-            missed = bound is not None and manifest != "other"
-            words = "the mark the manifest names is not there" if missed else "no mark of this key"
-            self._say("watermark", "warns" if missed else "absent", words)
-            return
-        chance = f"by chance at most {self.mark.p_value:.0e}"
-        if self.mark.mark_id is None:
-            self._say("watermark", "warns", f"a mark is present ({chance}), its id is unreadable")
-            return
-        words = f"carries {self.mark.mark_id} ({chance})"
-        if manifest == "none" or weight == "holds":
-            self._say("watermark", "holds", words)
-        else:
-            self._say("watermark", weight, f"{words}, but the manifest names {bound or 'none'}")
 
     def _report(
         self, verdict: Literal["authentic", "recovered"], reading: ManifestReading, mark_id: str

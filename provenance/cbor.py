@@ -2,7 +2,8 @@
 
 Small on purpose: whole numbers, bytes, text, lists, maps, true, false and null; a tag is read past.
 Refused: lengths left open, floats and other simple values, a map key twice or of another type than
-number or text, deep nesting, text that is not UTF-8, and bytes left over. Nothing here is verified.
+number or text, deep nesting, more than `MAX_ITEMS` items, text that is not UTF-8, and bytes left
+over. Nothing here is verified.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from policies.errors import Malformed
 
 MAX_DEPTH: Final = 16
 """Deepest nesting; a claim signature has five levels."""
+MAX_ITEMS: Final = 10_000
+"""Items on all levels; a claim signature has dozens, and a byte each makes objects of 60."""
 
 _SIMPLE: Final = {20: False, 21: True, 22: None}
 
@@ -32,10 +35,10 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
+        self.items = 0
 
     def read(self, depth: int) -> Item:
-        if depth > MAX_DEPTH:
-            raise Malformed("the CBOR is nested too deep")
+        self._count(depth)
         major, number = self._head()
         match major:
             case 0:
@@ -57,6 +60,13 @@ class _Reader:
                     raise Malformed("the CBOR holds a float or a value without meaning here")
                 item = _SIMPLE[number]
         return item
+
+    def _count(self, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise Malformed("the CBOR is nested too deep")
+        self.items += 1
+        if self.items > MAX_ITEMS:
+            raise Malformed(f"the CBOR has more than {MAX_ITEMS} items")
 
     def _head(self) -> tuple[int, int]:
         """Return the major type and its number: a value, a length, a count or a tag."""

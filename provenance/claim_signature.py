@@ -3,8 +3,8 @@
 The C2PA library verifies the signature and reports neither chain nor answers; they are read here
 from the store itself. Nothing read here makes anything trusted: it can only add doubt, so what
 cannot be read is refused and counts as unknown. Refused: a store that is not of the manifest the
-library read, a signature without a chain or with two, a certificate that cannot be parsed, and a
-leaf of another serial number than the one the library read.
+library read, a signature longer than `MAX_SIGNATURE_BYTES`, one without a chain or with two, a
+certificate that cannot be parsed, and a leaf of another serial number than the library read.
 
 Where things are: C2PA specification 2.2, 13.2 (COSE, `x5chain`), 10.3.2.6 (`rVals`); RFC 9360.
 """
@@ -23,6 +23,9 @@ from provenance.jumbf import find_signature
 
 MAX_ANSWERS: Final = 16
 """Most stapled answers looked at: one for each certificate of a chain, and some to spare."""
+
+MAX_SIGNATURE_BYTES: Final = 256_000
+"""Largest signature with all stapled to it; our whole stores have 15 kB, 16 long answers 100."""
 
 _CHAIN: Final = (33, "x5chain")  # the registered number (RFC 9360), and the name of older manifests
 
@@ -47,7 +50,10 @@ def read_claim_signature(
 
     `serial`: the serial number of the leaf that the C2PA library read, where it is known.
     """
-    cose = decode_cbor(find_signature(store, manifest_id))
+    raw = find_signature(store, manifest_id)
+    if len(raw) > MAX_SIGNATURE_BYTES:
+        raise Malformed(f"a claim signature has at most {MAX_SIGNATURE_BYTES} bytes")
+    cose = decode_cbor(raw)
     if not isinstance(cose, list) or len(cose) != 4:
         raise Malformed("a claim signature is a COSE_Sign1 of four parts")
     protected, loose = _header(cose[0]), cose[1]

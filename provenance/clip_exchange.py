@@ -29,7 +29,7 @@ Reason: TypeAlias = Literal[
     "sound",
     "many_sounds",
 ]
-Task: TypeAlias = Literal["survey", "frames", "sound"]
+Task: TypeAlias = Literal["survey", "frames", "sound", "coded"]
 
 SOUND_CODECS: Final[tuple[SoundCodec, ...]] = get_args(SoundCodec)
 """What MP4 holds and phones and browsers write; `alac` is Apple's lossless sound."""
@@ -81,8 +81,9 @@ ANSWER: Final = struct.Struct(">4sBqqII")
 FRAME, COUNTED, SURVEYED, PACKET, END, REFUSED = range(6)
 """Status of: a frame (its time, height and width; BGR bytes follow), a frame that was only counted
 (its time, then 1 where decoding may begin), the form of the clip (its length
-follows), a packet of sound (times, length and duration; its bytes follow), the end, a refusal
-(the kind and, where there is one, the reason plus one)."""
+follows), a packet of sound (times, length and duration; its bytes follow; where the coded form is
+asked for, the stream's number instead of a time, and a SHA-256 follows), the end, a refusal (the
+kind and, where there is one, the reason plus one)."""
 
 _FORM = struct.Struct(">IIII?BBBB?HBB")
 _SOUND = struct.Struct(">BBIIBI")

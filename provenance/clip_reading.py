@@ -1,4 +1,4 @@
-"""A target video read from an open file: a survey of every frame, frames from any one, its sound.
+"""A target video read from an open file: a survey, frames from any one, sound, digests.
 
 Decides what a clip may be: MP4 or QuickTime with one H.264 stream of 8 bits in 4:2:0, progressive,
 not HDR, of even sides, with sound that MP4 carries or none. Runs in the worker alone
@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import dropwhile, islice
 from typing import BinaryIO, ClassVar, Final, NamedTuple, cast
 
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -196,6 +198,26 @@ def read_sound(file: BinaryIO, number: int) -> Iterator[SoundPacket]:
                 if packet.pts is None or packet.dts is None:
                     raise VideoDamaged("a packet of sound has no time")
                 yield SoundPacket(packet.pts, packet.dts, packet.duration or 0, bytes(packet))
+
+
+def read_digests(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield (stream, SHA-256) of every stream's set-up, then of every packet as it is stored.
+
+    Raises VideoDamaged.
+    """
+    with _opened(file) as container:
+        for stream in container.streams:
+            yield stream.index, sha256(_setup(stream.codec_context)).digest()
+        for packet in container.demux():
+            if packet.is_corrupt:
+                raise VideoDamaged("the file breaks off inside a packet")
+            if packet.size:
+                yield packet.stream_index, sha256(bytes(packet)).digest()
+
+
+def _setup(context: CodecContext | None) -> bytes:
+    # A stream that no decoder of this build reads has no context, whatever PyAV's types say.
+    return (context.extradata if context else None) or b""
 
 
 @contextmanager

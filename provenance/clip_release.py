@@ -2,11 +2,16 @@
 
 The order is that of a picture (`release`). Frames are made, marked and coded in pieces that are
 kept until the release has ended: a job that was killed goes on with the same warrant, mark and
-pieces. What lies on disk meanwhile is marked; only the signed file goes into the store.
+pieces. What lies in its folder meanwhile is marked; only the signed file goes into the store.
+
+Files in a folder can be changed by others between two steps, so none is believed for its name: the
+target's copy is hashed again after every piece, and what is signed, read back and kept must hold
+the very packets of the checked pieces.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +22,15 @@ from policies.request import Request
 from policies.warrant import verify_issuer
 from policies.warrants import ActiveWarrant, require_active
 from provenance.asset import VideoMime
-from provenance.clip import Clip, Form, frames, open_clip
+from provenance.clip import Clip, frames, open_clip
+from provenance.clip_coded import read_coded
 from provenance.clip_draft import ClipDraft, require_clip_draft
 from provenance.errors import NotMarkable, NotReleased, ShapeError
 from provenance.fingerprints import fingerprint
 from provenance.label_rules import label_demand
 from provenance.labels import read_video_labels, write_video_labels
-from provenance.pieces import Pieces, drop_pieces, hold_alone, open_pieces
+from provenance.lock import hold_alone
+from provenance.pieces import Pieces, leave_none, open_pieces
 from provenance.pixels import Frame
 from provenance.press import (
     Press,
@@ -39,6 +46,7 @@ from provenance.press import (
     write_packet,
 )
 from provenance.registry import ReleaseRow
+from provenance.store import file_digest
 from provenance.video_write import encode_segment, join_segments
 from provenance.visible_label import VisibleLabel, place_visible_label
 from provenance.watermark import Payload, issue_payload
@@ -58,13 +66,21 @@ class ReleasedClip:
     log_index: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Like:
+    """What an output must be like: the target's frames in time, coded as the pieces are."""
+
+    target: Clip
+    coded: tuple[str, ...]
+
+
 def release_clip(draft: ClipDraft, *, press: Press, folder: Path) -> ReleasedClip:
     """Turn a draft of a clip into the released MP4; `folder` holds its pieces meanwhile.
 
     As `release`: any error aborts the warrant, keeps everything in and drops the pieces. A process
     that is killed or interrupted leaves warrant and pieces: the same request goes on with them
-    (`WarrantDesk.resume`). Raises WarrantInvalid and NotReleased, and StoreUnavailable while
-    another process makes this very video.
+    (`WarrantDesk.resume`). Raises WarrantInvalid and NotReleased, and ClipInUse while another
+    process makes this very video: that ends nothing.
     """
     warrant = require_active(require_clip_draft(draft).warrant)
     verify_issuer(warrant.document, key=press.desk.key.public)
@@ -90,7 +106,7 @@ def _release_alone(
         ) as pieces:
             return _release(draft, pieces, kept, press)
     except Exception as error:
-        drop_pieces(folder, warrant.document.warrant_id)
+        leave_none(folder, warrant.document.warrant_id)
         undo(warrant.document, kept, type(error).__name__, press)
         if isinstance(error, NotReleased):
             raise
@@ -105,16 +121,19 @@ def _release(draft: ClipDraft, pieces: Pieces, kept: list[str], press: Press) ->
     payload = issue_payload(draft.warrant, rng=pieces.draw)
     _make_pieces(draft, pieces, payload, press)
     marked = pieces.folder / "labelled.mp4"
-    _join(draft, pieces, payload, press, out=marked)
+    coded = _join(draft, pieces, payload, press, out=marked)
+    _require_coded(marked, coded)
+    _require_target(draft)
     draft.warrant.require()
     output = pieces.folder / "signed.mp4"
     output.unlink(missing_ok=True)
     signed = sign_release(draft, marked, payload, press, out=output)
-    printed = _read_back(
-        output, payload.mark_id, press, like=draft.target.form, stamped=signed.stamped
+    sha256, printed = _read_back(
+        output, payload.mark_id, press, like=_Like(draft.target, coded), stamped=signed.stamped
     )
     kept.append(press.store.put(signed.store))
     kept.append(press.store.put_file(output))
+    _require_same(kept[-1], sha256)
     row = enter(draft, signed, kept[-1], payload.mark_id, printed, press)
     return _as_released(row)
 
@@ -128,7 +147,9 @@ def _make_pieces(draft: ClipDraft, pieces: Pieces, payload: Payload, press: Pres
         # A person may withdraw while a long video is being made.
         draft.warrant.require()
         marked = _marked(draft, (start, stop), label, payload, press)
-        pieces.keep(start, encode_segment(marked, form))
+        piece = encode_segment(marked, form)
+        _require_target(draft)
+        pieces.keep(start, piece)
 
 
 def _marked(
@@ -158,32 +179,76 @@ def _marked(
         raise NotReleased(f"{number - start} frames were made where the clip has {stop - start}")
 
 
-def _join(draft: ClipDraft, pieces: Pieces, payload: Payload, press: Press, *, out: Path) -> None:
-    """Join the pieces with the clip's sound, and write the metadata labels."""
+def _require_target(draft: ClipDraft) -> None:
+    """Raise NotReleased unless the target's copy is what was measured: frames came from it."""
+    _require_same(file_digest(draft.target.path), draft.target.sha256)
+
+
+def _require_same(found: str, sha256: str) -> None:
+    if found != sha256:
+        raise NotReleased(
+            "a file was changed while the video was released",
+            mend="see who else writes into the work folder, then run the request again",
+        )
+
+
+def _require_coded(file: Path, coded: tuple[str, ...]) -> None:
+    """Raise NotReleased unless a file holds the packets of our pieces and of the clip's sound."""
+    if read_coded(file) != coded:
+        raise NotReleased(
+            "the output holds other pictures or sound than were made",
+            mend="see who else writes into the work folder, then run the request again",
+        )
+
+
+def _join(
+    draft: ClipDraft, pieces: Pieces, payload: Payload, press: Press, *, out: Path
+) -> tuple[str, ...]:
+    """Join the pieces with the clip's sound, write the labels; return what is coded in it."""
     joined = pieces.folder / "joined.mp4"
-    join_segments([pieces.path(start) for start, _ in pieces.spans()], draft.target, joined)
+    coded = join_segments(pieces.load_all(), draft.target, joined)
     packet = write_packet(payload, press, aigc=False)
-    with joined.open("rb") as source, out.open("wb") as labelled:
+    out.unlink(missing_ok=True)
+    with joined.open("rb") as source, open(out, "wb", opener=_private) as labelled:
         write_video_labels(
             source, labelled, xmp=packet, provider=press.provider, output_id=payload.mark_id
         )
     joined.unlink()
+    return coded
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def _read_back(
-    output: Path, mark_id: str, press: Press, *, like: Form | None, stamped: bool
-) -> Printed:
-    """Read the finished file as a stranger would; raise NotReleased unless every mark is there."""
-    require_manifest(output, "video/mp4", press, stamped=stamped)
-    with output.open("rb") as file:
-        require_labels(read_video_labels(file), mark_id)
+    output: Path, mark_id: str, press: Press, *, like: _Like | None, stamped: bool
+) -> tuple[str, Printed]:
+    """Read the finished file as a stranger would; raise NotReleased unless every mark is there.
+
+    Everything is read from one copy; returned is also its SHA-256, which what is kept must have.
+    """
     clip = open_clip(output, workspace=output.parent)
     try:
-        if like is not None and (clip.form.frames, clip.form.size) != (like.frames, like.size):
-            raise NotReleased("the output has other frames than the clip it was made from")
-        return _print(clip, mark_id, press)
+        require_manifest(clip.path, "video/mp4", press, stamped=stamped)
+        with clip.path.open("rb") as file:
+            require_labels(read_video_labels(file), mark_id)
+        if like is not None:
+            _require_like(clip, like)
+        printed = _print(clip, mark_id, press)
+        _require_same(file_digest(clip.path), clip.sha256)
     finally:
         clip.path.unlink(missing_ok=True)
+    return clip.sha256, printed
+
+
+def _require_like(clip: Clip, like: _Like) -> None:
+    """Raise NotReleased unless these are the target's times and size, and the pieces' packets."""
+    times, wanted = ([at - one.times[0] for at in one.times] for one in (clip, like.target))
+    form = (clip.form.size, clip.form.time_base, clip.form.rotation)
+    if times != wanted or form != (like.target.form.size, like.target.form.time_base, 0):
+        raise NotReleased("the output has other frames than the clip it was made from")
+    _require_coded(clip.path, like.coded)
 
 
 def _print(clip: Clip, mark_id: str, press: Press) -> Printed:
@@ -221,7 +286,9 @@ def redeliver_clip(
     with tempfile.TemporaryDirectory(prefix="again-", dir=folder) as place:
         output = Path(place) / "kept.mp4"
         press.store.get_file(row.output_sha256, output)
-        _read_back(output, row.mark_id, press, like=None, stamped="time_stamp" not in entry)
+        stamped = "time_stamp" not in entry
+        sha256, _ = _read_back(output, row.mark_id, press, like=None, stamped=stamped)
+        _require_same(sha256, row.output_sha256)
     return _as_released(row)
 
 

@@ -1,8 +1,8 @@
 """The process that reads one clip, started by `provenance.clip_sandbox` and by nobody else.
 
 Decides nothing: it limits itself as the picture worker does, then does one task on one file that it
-inherited open, for it can open none: it surveys the clip, gives frames, or gives packets of sound.
-Then it ends.
+inherited open, for it can open none: it surveys the clip, gives frames, packets of sound or the
+digests of all packets. Then it ends.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def load_reader() -> Reader:
     """
     from provenance.video import RELEASE_LIMITS, make_sample  # noqa: PLC0415
 
-    for task in (Request("survey", 0), Request("frames", 0, None, 0, 2)):
+    for task in (Request("survey", 0), Request("frames", 0, None, 0, 2), Request("coded", 0)):
         for _ in answer(io.BytesIO(make_sample()), RELEASE_LIMITS, task):
             pass
     return answer
@@ -93,6 +93,9 @@ def answer(file: BinaryIO, limits: VideoLimits, wanted: Request) -> Iterator[tup
     elif wanted.task == "frames":
         for pts, frame in clip_reading.read_part(file, limits, wanted):
             yield pack_answer(FRAME, pts, 0, *frame.shape[:2]), frame.data
+    elif wanted.task == "coded":
+        for stream, digest in clip_reading.read_digests(file):
+            yield pack_answer(PACKET, stream, first=len(digest)), digest
     else:
         for packet in clip_reading.read_sound(file, wanted.first):
             sizes = (len(packet.data), packet.duration)

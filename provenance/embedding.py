@@ -1,7 +1,7 @@
 """Where a file keeps its manifest store (C2PA specification 2.2, annex A): the bytes of the store.
 
-Only found here, not verified. Refused: a file with no store or with two, one whose structure does
-not hold, and a store larger than any we read.
+Only found here, not verified. Refused: a file with no store or with two, at the second one; one
+whose structure does not hold; and a store larger than any we read, before it is read.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from policies.errors import Malformed
 from provenance.asset import AssetMime, Content, opened
 from provenance.containers import jpeg_segments, png_chunks, webp_chunks
 from provenance.errors import MediaError
-from provenance.label_mp4 import C2PA_UUID, file_boxes, load_box
+from provenance.label_mp4 import C2PA_UUID
+from provenance.mp4_boxes import file_boxes, load_box, peek
 
 MAX_STORE_BYTES: Final = 8_000_000
-"""Largest store found in a file; thumbnails of long edit chains reach 1-2 MB."""
+"""Largest store, in a file or outside; thumbnails of long edit chains reach 1-2 MB."""
 
 _JUMBF_HEAD = 8  # in APP11: "JP", number of the box, number of the segment (ISO/IEC 19566-5, D.2)
 _BOX_HEAD = 8
@@ -29,19 +30,27 @@ def find_store(content: Content, mime: AssetMime) -> bytes:
     """Return the manifest store in a whole file; raise Malformed for none, or more than one."""
     try:
         if mime == "video/mp4":
-            stores = list(_mp4_stores(content))
+            store = _only(_mp4_stores(content))
         else:
             data = content.read_bytes() if isinstance(content, Path) else content
-            stores = list(_stores(data, mime))
+            store = _only(_stores(data, mime))
     except (MediaError, OSError) as error:
         raise Malformed(
             "no manifest store can be found: the file does not hold together"
         ) from error
-    if len(stores) != 1:
-        raise Malformed(f"a file has one manifest store, this has {len(stores)}")
-    if len(stores[0]) > MAX_STORE_BYTES:
+    if len(store) > MAX_STORE_BYTES:
         raise Malformed(f"a manifest store has at most {MAX_STORE_BYTES} bytes")
-    return stores[0]
+    return store
+
+
+def _only(stores: Iterator[bytes]) -> bytes:
+    """Return the one store; what comes after a second is not looked for."""
+    first = next(stores, None)
+    if first is None:
+        raise Malformed("a file has one manifest store, this has none")
+    if next(stores, None) is not None:
+        raise Malformed("a file has one manifest store, this has more")
+    return first
 
 
 def _stores(data: bytes, mime: AssetMime) -> Iterator[bytes]:
@@ -75,9 +84,9 @@ def _jpeg_stores(data: bytes) -> Iterator[bytes]:
 def _mp4_stores(content: Content) -> Iterator[bytes]:
     with opened(content) as file:
         for box in file_boxes(file):
-            if box.kind != b"uuid":
+            if box.kind != b"uuid" or peek(file, box.body, 16) != C2PA_UUID:
                 continue
             body = load_box(file, box, MAX_STORE_BYTES + 64)
             purpose, end, rest = body[_MP4_HEAD:].partition(b"\x00")
-            if body.startswith(C2PA_UUID) and (purpose, end) == (b"manifest", b"\x00"):
+            if (purpose, end) == (b"manifest", b"\x00"):
                 yield rest[_MP4_OFFSET:]

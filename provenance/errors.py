@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from policies.errors import Error
+from policies.errors import Error, StoreUnavailable
 from provenance.evidence import Evidence
 
 
@@ -164,6 +164,17 @@ class NotReleased(Error):
     """A step of the release failed, so nothing leaves."""
 
     code = "NOT-RELEASED"
+
+
+class ClipInUse(StoreUnavailable):
+    """Another process has the folder of this video: its warrant and pieces are that one's."""
+
+    code = "CLIP-IN-USE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process is making this video", mend="wait until it has ended, then run again"
+        )
 
 
 class SigningFailed(Error):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Final, Protocol
 
 from policies.files import replace_file
@@ -28,6 +29,9 @@ from provenance.watermark import Detection, Watermark
 
 SCAN_LIMITS: Final = VideoLimits(min_seconds=0.0, max_seconds=600.0)
 """For videos of codecs that no release is made of; these are held in memory, up to 200 MB."""
+
+UNFORESEEN: Final[Random] = SystemRandom()
+"""Chooses what is looked at, unless a test says otherwise."""
 
 
 class Exhibit(Protocol):
@@ -48,6 +52,10 @@ class Exhibit(Protocol):
     @property
     def ids(self) -> tuple[str, ...]:
         """Every mark id that was read in it."""
+
+    @property
+    def marked(self) -> tuple[int, int]:
+        """In how many looks a mark is, readable or not, and how many looks there are."""
 
     @property
     def sight(self) -> Sight:
@@ -85,9 +93,14 @@ class PictureExhibit:
         return (self.mark.mark_id,) if self.mark and self.mark.mark_id else ()
 
     @property
+    def marked(self) -> tuple[int, int]:
+        """Whether a mark is in it, as one look."""
+        return (0 if self.mark is None else 1), 1
+
+    @cached_property
     def sight(self) -> Sight:
         """The picture as the only frame there is."""
-        return Sight((look_at(self.picture.frame, None),), 1)
+        return look_at(self.picture.frame)
 
     def labels(self) -> Labels | None:
         """What its labels say; raises as `read_labels` does."""
@@ -104,13 +117,18 @@ class ClipExhibit:
 
     @property
     def mark(self) -> Detection | None:
-        """The mark that every readable frame carries."""
+        """The mark that every look that can be read carries."""
         return self.sight.mark
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Every mark id that was read in it."""
         return self.sight.ids
+
+    @property
+    def marked(self) -> tuple[int, int]:
+        """In how many looks a mark is, readable or not, and how many looks there are."""
+        return len(self.sight.marked), len(self.sight.looks)
 
     def labels(self) -> Labels | None:
         """What its labels say; raises as `read_video_labels` does."""
@@ -125,8 +143,11 @@ def open_exhibit(
     watermark: Watermark | None,
     load: Loader,
     limits: Limits = DEFAULT_LIMITS,
+    rng: Random = UNFORESEEN,
 ) -> Iterator[Exhibit]:
     """Give a file to be verified; a video lies on disk until the end. `limits`: for pictures.
+
+    `rng` chooses the frames that are looked at; one that can be foreseen can be cheated.
 
     Raises MediaError when it is neither a picture nor a video we read.
     """
@@ -136,10 +157,10 @@ def open_exhibit(
         yield PictureExhibit(decode(data, limits=limits, load=load), watermark)
         return
     with tempfile.TemporaryDirectory(prefix="facewarrant-") as folder:
-        yield _look(content, Path(folder), watermark)
+        yield _look(content, Path(folder), watermark, rng)
 
 
-def _look(content: Content, folder: Path, watermark: Watermark | None) -> ClipExhibit:
+def _look(content: Content, folder: Path, watermark: Watermark | None, rng: Random) -> ClipExhibit:
     """Look at a video by a copy of our own, which nobody changes between two looks."""
     path = folder / "given.mp4"
     if isinstance(content, bytes):
@@ -152,11 +173,11 @@ def _look(content: Content, folder: Path, watermark: Watermark | None) -> ClipEx
         # Platforms code anew; what no release is made of can still be a copy of one.
         with opened(content) as file:
             data = file.read(SCAN_LIMITS.file_bytes + 1)  # one more is refused by name
-        sight = look_through(read_apart(data, limits=SCAN_LIMITS), watermark)
+        sight = look_through(read_apart(data, limits=SCAN_LIMITS), watermark, rng=rng)
         given = folder / "given.mp4"
         replace_file(given, data, mode=0o600)
         return ClipExhibit(given, sight)
-    return ClipExhibit(clip.path, look_through(_timed(clip), watermark))
+    return ClipExhibit(clip.path, look_through(_timed(clip), watermark, rng=rng))
 
 
 def _timed(clip: Clip) -> Iterator[tuple[float, Frame]]:

@@ -12,16 +12,15 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from provenance.containers import MAX_PACKET_BYTES
-from provenance.errors import LabelRefused, Truncated, Undecodable, Unsupported
+from provenance.errors import LabelRefused, Truncated, Undecodable
 from provenance.label_carriers import MAX_PARTS, Part
+from provenance.mp4_boxes import Box, file_boxes, load_box, peek, read_head, walk
 
 MAX_MOOV_BYTES: Final = 64_000_000
 """A two-hour film has an index of about 10 MB; the whole index is held while writing."""
-_MAX_BOXES = 100_000
 _MAX_KEYS = 1_000
 _COPY_BYTES = 1_048_576
 _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # XMP part 3, 1.2.7.1
@@ -37,16 +36,6 @@ _UNMOVABLE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """One box by its place in a file or buffer: `start` of the header, `body`, `end`."""
-
-    kind: bytes
-    start: int
-    body: int
-    end: int
-
-
 def find_mp4_parts(file: BinaryIO, problems: list[str]) -> list[Part]:
     """Return every block of an MP4 file that may hold a label; what is wrong goes to `problems`.
 
@@ -55,10 +44,10 @@ def find_mp4_parts(file: BinaryIO, problems: list[str]) -> list[Part]:
     parts: list[Part] = []
     for box in file_boxes(file):
         if box.kind == b"moov":
-            for inner in _walk(file, box.body, box.end):
+            for inner in walk(file, box.body, box.end):
                 if inner.kind in {b"meta", b"udta"}:
                     parts += _moov_parts(_read(file, inner, problems), inner.kind, problems)
-        elif box.kind == b"uuid" and _peek(file, box.body, 16) == _XMP_UUID:
+        elif box.kind == b"uuid" and peek(file, box.body, 16) == _XMP_UUID:
             parts.append(Part("xmp", "uuid XMP", _read(file, box, problems)[16:]))
     if len(parts) > MAX_PARTS:
         problems.append(f"the file has more than {MAX_PARTS} blocks for labels, not all read")
@@ -98,64 +87,30 @@ def digest_media(file: BinaryIO) -> str:
     return hasher.hexdigest()
 
 
-def _require_movable(file: BinaryIO, boxes: Sequence[_Box]) -> None:
+def _require_movable(file: BinaryIO, boxes: Sequence[Box]) -> None:
     reason = next((_UNMOVABLE[box.kind] for box in boxes if box.kind in _UNMOVABLE), "")
     if sum(box.kind == b"moov" for box in boxes) != 1:
         reason = "it has not exactly one index (moov)"
-    if any(b.kind == b"uuid" and _peek(file, b.body, 16) == C2PA_UUID for b in boxes):
+    if any(b.kind == b"uuid" and peek(file, b.body, 16) == C2PA_UUID for b in boxes):
         reason = "it is signed, and a label after the signature breaks it"
-    if _peek(file, boxes[-1].start, 4) == bytes(4):
+    if peek(file, boxes[-1].start, 4) == bytes(4):
         reason = "its last box has no size"
     if reason:
         raise LabelRefused(f"the video cannot take a label: {reason}", mend="mux it anew, plainly")
 
 
-def file_boxes(file: BinaryIO) -> Iterator[_Box]:
-    """Yield the outermost boxes of an MP4 file; raises `Unsupported`, `Truncated`."""
-    size = file.seek(0, 2)
-    if _peek(file, 4, 4) != b"ftyp":
-        raise Unsupported("not an MP4 or QuickTime file: it does not begin with ftyp")
-    yield from _walk(file, 0, size)
-
-
-def _walk(file: BinaryIO, at: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes between two places of a file by their headers alone."""
-    for _ in range(_MAX_BOXES):
-        if at == end:
-            return
-        box = _box(_peek(file, at, min(16, end - at)), at, end)
-        yield box
-        at = box.end
-    raise Undecodable(f"the file has more than {_MAX_BOXES} boxes")
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
+def _boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
     """Yield the boxes inside a buffer; fewer than 8 bytes at its end are padding (QuickTime)."""
     while start + 8 <= end:
-        box = _box(data[start : start + 16], start, end)
+        box = read_head(data[start : start + 16], start, end)
         yield box
         start = box.end
-
-
-def _box(head: bytes, start: int, end: int) -> _Box:
-    """Read a header (ISO/IEC 14496-12, 4.2): size 1 means a 64-bit size, 0 up to the end."""
-    if len(head) < 8:
-        raise Truncated("the file ends inside a box header")
-    size, body = int.from_bytes(head[:4], "big"), start + 8
-    if size == 1:
-        size, body = int.from_bytes(head[8:16], "big"), start + 16
-    stop = start + size if size else end
-    if stop < body:
-        raise Undecodable("a box is smaller than its own header")
-    if stop > end:
-        raise Truncated("a box runs past the end of what holds it")
-    return _Box(head[4:8], start, body, stop)
 
 
 def _moov_parts(body: bytes, kind: bytes, problems: list[str]) -> Iterator[Part]:
     """Yield what `moov.meta` or `moov.udta` holds, given the body of that box."""
     if kind == b"meta":
-        yield from _key_parts(body, _Box(kind, 0, 0, len(body)), "keys in moov.meta", problems)
+        yield from _key_parts(body, Box(kind, 0, 0, len(body)), "keys in moov.meta", problems)
         return
     for box in _boxes(body, 0, len(body)):
         if box.kind == b"meta":
@@ -164,7 +119,7 @@ def _moov_parts(body: bytes, kind: bytes, problems: list[str]) -> Iterator[Part]
             yield Part("xmp", "moov.udta.XMP_", body[box.body : box.end])
 
 
-def _key_parts(data: bytes, meta: _Box, where: str, problems: list[str]) -> Iterator[Part]:
+def _key_parts(data: bytes, meta: Box, where: str, problems: list[str]) -> Iterator[Part]:
     inside = {box.kind: box for box in _boxes(data, _meta_body(data, meta), meta.end)}
     if b"keys" not in inside or b"ilst" not in inside:
         return
@@ -180,13 +135,13 @@ def _key_parts(data: bytes, meta: _Box, where: str, problems: list[str]) -> Iter
                 problems.append(f"{where}: the AIGC item is no UTF-8 text")
 
 
-def _key_names(data: bytes, keys: _Box) -> list[bytes]:
+def _key_names(data: bytes, keys: Box) -> list[bytes]:
     """Return the names in a keys box: version and flags, count, then boxes by namespace."""
     found = _boxes(data, keys.body + 8, keys.end)
     return [data[box.body : box.end] for _, box in zip(range(_MAX_KEYS), found, strict=False)]
 
 
-def _meta_body(data: bytes, meta: _Box) -> int:
+def _meta_body(data: bytes, meta: Box) -> int:
     """Return where the boxes of `meta` begin: ISO has version and flags first, QuickTime not."""
     return meta.body if data[meta.body + 4 : meta.body + 8] == b"hdlr" else meta.body + 4
 
@@ -214,7 +169,7 @@ def _with_key(moov: bytes, aigc: bytes) -> bytes:
     return kept + _wrap(b"udta", others + meta)
 
 
-def _known_keys(udta: bytes, meta: _Box) -> tuple[list[bytes], bytes]:
+def _known_keys(udta: bytes, meta: Box) -> tuple[list[bytes], bytes]:
     """Return key names and items to carry on; an encoder's name in iTunes form may go, no more."""
     inside = {box.kind: box for box in _boxes(udta, _meta_body(udta, meta), meta.end)}
     listed = inside.get(b"ilst")
@@ -245,7 +200,7 @@ def _shift_offsets(moov: bytearray, *, behind: int, by: int) -> None:
         struct.pack_into(form, moov, table.body + 8, *moved)
 
 
-def _offset_tables(moov: bytes) -> Iterator[_Box]:
+def _offset_tables(moov: bytes) -> Iterator[Box]:
     """Yield the stco and co64 boxes of every track; `saio` beside them means encryption."""
     level = list(_boxes(moov, 0, len(moov)))
     for kind in _PATH_TO_OFFSETS:
@@ -263,28 +218,16 @@ def _wrap(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body) + 8) + kind + body
 
 
-def _peek(file: BinaryIO, at: int, length: int) -> bytes:
-    file.seek(at)
-    return file.read(length)
-
-
-def _read(file: BinaryIO, box: _Box, problems: list[str]) -> bytes:
+def _read(file: BinaryIO, box: Box, problems: list[str]) -> bytes:
     """Return the body of a box of metadata; one beyond the cap is a problem and reads as empty."""
     if box.end - box.body > MAX_PACKET_BYTES:
         name = box.kind.decode("latin-1")
         problems.append(f"{name}: {box.end - box.body} bytes, the cap is {MAX_PACKET_BYTES}")
         return b""
-    return _peek(file, box.body, box.end - box.body)
+    return peek(file, box.body, box.end - box.body)
 
 
-def load_box(file: BinaryIO, box: _Box, cap: int) -> bytes:
-    """Return the body of a box, at most `cap` bytes; raises `Undecodable`, `Truncated`."""
-    if box.end - box.body > cap:
-        raise Undecodable(f"a box of metadata has more than {cap} bytes")
-    return _peek(file, box.body, box.end - box.body)
-
-
-def _copy(source: BinaryIO, out: BinaryIO, box: _Box) -> None:
+def _copy(source: BinaryIO, out: BinaryIO, box: Box) -> None:
     for piece in _pieces(source, box.start, box.end):
         out.write(piece)
 

@@ -24,31 +24,38 @@ MAX_BLOCK_DIFFERENCE: Final = 6.0
 10 3.1, blur of sigma 2 3.5, half size 4.0; half a face pasted in, colours matched, at least 9.1, a
 whole one 27.7, words written across 36.7. Clipping brightness (+20 %) counts as an edit."""
 
+Plane = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+"""A frame reduced to the size at which two are compared."""
+
 
 def worst_block(released: Frame, copy: Frame) -> float:
     """Return the largest mean difference of any block, in grey levels 0..255; BGR uint8 (h, w, 3).
 
-    The copy is resized to the released picture first, and fitted to it in brightness and contrast
-    per channel (least squares over all pixels). Raises ShapeError.
+    Raises ShapeError.
     """
-    require_frame(released)
-    require_frame(copy)
-    wanted, have = _shrink(released), _shrink(copy)
-    difference = np.abs(wanted - _fit(have, wanted)).mean(axis=2)
+    return worst_block_of(reduce(released), reduce(copy))
+
+
+def worst_block_of(released: Plane, copy: Plane) -> float:
+    """Return what `worst_block` does, of frames that were reduced before.
+
+    The copy is fitted to the released picture in brightness and contrast per channel (least squares
+    over all pixels).
+    """
+    difference = np.abs(released - _fit(copy, released)).mean(axis=2)
     blocks = difference.reshape(SIDE_PX // BLOCK_PX, BLOCK_PX, SIDE_PX // BLOCK_PX, BLOCK_PX)
     return float(blocks.mean(axis=(1, 3)).max())
 
 
-def _shrink(frame: Frame) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def reduce(frame: Frame) -> Plane:
+    """Return BGR uint8 (h, w, 3) as it is compared: float32 (128, 128, 3). Raises ShapeError."""
+    require_frame(frame)
     small = cv2.resize(frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     # A half-pixel shift from resizing there and back must not count as a change.
     return np.asarray(cv2.GaussianBlur(small.astype(np.float32), (0, 0), 1.0), np.float32)
 
 
-def _fit(
-    have: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    wanted: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _fit(have: Plane, wanted: Plane) -> Plane:
     """Scale and shift every channel of `have` to lie nearest to `wanted`."""
     means, targets = have.mean(axis=(0, 1)), wanted.mean(axis=(0, 1))
     centred = have - means

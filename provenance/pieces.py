@@ -2,17 +2,17 @@
 
 Decides what of an earlier run may be used: pieces of the same warrant and the same mark, whole and
 as they were written. Everything here already carries its visible label and watermark; what was not
-marked is never written. A piece that was changed, or is of another warrant, counts as not made.
+marked is never written. A piece that was changed, or is of another warrant, counts as not made;
+one that is changed while the video is joined is refused.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hmac
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -25,6 +25,7 @@ from policies.errors import Malformed, StoreUnavailable
 from policies.keys import CommitmentKey
 from policies.terms import Digest, Document
 from policies.warrant import Warrant
+from provenance.errors import NotReleased
 from provenance.store import write_whole
 
 PIECE_FRAMES: Final = 48
@@ -68,6 +69,24 @@ class Pieces:
         write_whole(self.path(start), data)
         write_whole(self._note(start), self._mac(start, sha256_hex(data)).encode())
 
+    def load(self, start: int) -> bytes:
+        """Return the piece that begins with a frame, as `keep` wrote it; raise NotReleased."""
+        try:
+            found = self._note(start).read_bytes()
+            data = self.path(start).read_bytes()
+        except OSError as error:
+            raise NotReleased(f"the piece from frame {start} on cannot be read") from error
+        if not hmac.compare_digest(found, self._mac(start, sha256_hex(data)).encode()):
+            raise NotReleased(
+                f"the piece from frame {start} on was changed",
+                mend="see who else writes into the work folder, then run the request again",
+            )
+        return data
+
+    def load_all(self) -> Iterator[bytes]:
+        """Yield every piece in order, as `load` does, each when it is asked for."""
+        return (self.load(start) for start, _ in self.spans())
+
     def path(self, start: int) -> Path:
         """Return where the piece that begins with a frame lies."""
         return self.folder / f"{start:07d}.mp4"
@@ -77,14 +96,14 @@ class Pieces:
 
     def _is_whole(self, start: int) -> bool:
         try:
-            found = self._note(start).read_bytes()
-            sha256 = sha256_hex(self.path(start).read_bytes())
-        except OSError:
+            self.load(start)
+        except NotReleased:
             return False
-        return hmac.compare_digest(found, self._mac(start, sha256).encode())
+        return True
 
     def _mac(self, start: int, sha256: str) -> str:
-        # Keyed: who can only write to the folder cannot slip pixels under our signature.
+        # Keyed, and checked over the bytes that are then used: who can only write to the folder
+        # makes no piece of ours. That the signed file holds these pieces, `clip_release` checks.
         return self.commitment.commit(
             "piece", f"{self.warrant.sha256}/{PIECE_FRAMES}/{start}/{sha256}"
         )
@@ -102,7 +121,8 @@ def open_pieces(
     """Give the pieces of a warrant's clip of `frames` frames, in a folder that is held alone.
 
     They stay when the process is killed or interrupted, and are gone after success and after every
-    error. Raises StoreUnavailable where the folder cannot be written.
+    error, or, where they cannot be deleted, left for the sweep. Raises StoreUnavailable where the
+    folder cannot be written.
     """
     folder = root / warrant.warrant_id
     try:
@@ -111,14 +131,29 @@ def open_pieces(
             drawn = _make_plan(folder, warrant, commitment, rng)
         yield Pieces(folder, warrant, commitment, frames, drawn)
     except Exception:
-        drop_pieces(root, warrant.warrant_id)
+        leave_none(root, warrant.warrant_id)
         raise
-    drop_pieces(root, warrant.warrant_id)
+    leave_none(root, warrant.warrant_id)
 
 
 def drop_pieces(root: Path, warrant_id: str) -> None:
-    """Delete the pieces of a warrant that ended; nothing happens where there are none."""
-    shutil.rmtree(root / warrant_id, ignore_errors=True)
+    """Delete the pieces of a warrant that ended; nothing happens where there are none.
+
+    Raises StoreUnavailable when they are still there afterwards.
+    """
+    folder = root / warrant_id
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        raise StoreUnavailable(
+            f"cannot delete {folder}", mend="check its permissions, then run the sweep"
+        )
+
+
+def leave_none(root: Path, warrant_id: str) -> None:
+    """Delete pieces as `drop_pieces`, where how the release ended matters more; raises nothing."""
+    # What stays belongs to a warrant that ended: the next sweep deletes it, or says that it cannot.
+    with suppress(StoreUnavailable):
+        drop_pieces(root, warrant_id)
 
 
 def _read_plan(folder: Path, warrant: Warrant, commitment: CommitmentKey) -> bytes | None:
@@ -153,24 +188,3 @@ def _make_plan(
 
 def _plan_mac(warrant: Warrant, drawn: bytes, commitment: CommitmentKey) -> str:
     return commitment.commit("pieces", f"{warrant.sha256}/{drawn.hex()}")
-
-
-@contextmanager
-def hold_alone(folder: Path) -> Iterator[None]:
-    """Make a private folder and hold it; raise StoreUnavailable while another process has it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise StoreUnavailable(f"cannot use {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise StoreUnavailable(
-            "another process is making this video", mend="wait until it has ended"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)

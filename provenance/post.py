@@ -10,10 +10,11 @@ import ipaddress
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import SplitResult, urlsplit
 
 from policies.errors import Error, Malformed
+from provenance.pacing import TooSlow, connected, until
 
 
 class NoAnswer(Error):
@@ -27,7 +28,8 @@ class Address:
     """A fixed https address, or http to this machine alone: what is sent there is a secret.
 
     `context`: how the server's certificate is verified. `timer`: seconds that only grow;
-    `timeout_s` is for each step, and for the answer as a whole. Raises Malformed for another form.
+    `timeout_s` is for the whole, from the connection to the last byte of the answer. Raises
+    Malformed for another form.
     """
 
     url: str
@@ -61,30 +63,26 @@ class Address:
         media_types: Collection[str],
     ) -> tuple[int, bytes]:
         """Return status and body of the answer, whatever the status; raise NoAnswer."""
-        end = self.timer() + self.timeout_s
-        connection = self._connect()
+        parts, left = self._parts, until(self.timer, self.timeout_s)
+        context = self.context if parts.scheme == "https" else None
+        port = parts.port or (443 if context else 80)
         try:
-            connection.request("POST", self._parts.path or "/", body=body, headers=dict(headers))
-            with connection.getresponse() as response:
-                return response.status, self._read(response, end, max_bytes, media_types)
-        except (OSError, HTTPException) as error:
+            with connected(
+                self.host, port, host=self.host, context=context, left=left
+            ) as connection:
+                connection.request("POST", parts.path or "/", body=body, headers=dict(headers))
+                with connection.getresponse() as response:
+                    return response.status, self._read(response, max_bytes, media_types)
+        except TooSlow as error:
+            raise NoAnswer(f"{self.host} is too slow") from error
+        except (OSError, UnicodeError, HTTPException) as error:
             raise NoAnswer(f"{self.host} does not answer: {type(error).__name__}") from error
-        finally:
-            connection.close()
 
     @property
     def _parts(self) -> SplitResult:
         return urlsplit(self.url)
 
-    def _connect(self) -> HTTPConnection:
-        port, timeout = self._parts.port, self.timeout_s
-        if self._parts.scheme == "http":
-            return HTTPConnection(self.host, port, timeout=timeout)
-        return HTTPSConnection(self.host, port, timeout=timeout, context=self.context)
-
-    def _read(
-        self, response: HTTPResponse, end: float, max_bytes: int, media_types: Collection[str]
-    ) -> bytes:
+    def _read(self, response: HTTPResponse, max_bytes: int, media_types: Collection[str]) -> bytes:
         kind = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
         if kind not in media_types:
             raise NoAnswer(f"{self.host} answers {response.status} with {kind[:40]!r}")
@@ -93,8 +91,6 @@ class Address:
             data += chunk
             if len(data) > max_bytes:
                 raise NoAnswer(f"{self.host} sends more than {max_bytes} bytes")
-            if self.timer() > end:
-                raise NoAnswer(f"{self.host} sends too slowly")
         return data
 
 

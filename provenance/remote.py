@@ -8,20 +8,20 @@ network, another content type, an answer that is too large, too slow or ends ear
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import re
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException, HTTPResponse
 from typing import Final
 from urllib.parse import urlsplit
 
 from policies.errors import Error, Malformed
-from provenance.c2pa import MAX_FOREIGN_STORE_BYTES
+from provenance.embedding import MAX_STORE_BYTES
 from provenance.evidence import Evidence
+from provenance.pacing import TooSlow, connected, until
 from provenance.reading import ManifestReading
 
 TIMEOUT_S: Final = 10.0
@@ -30,9 +30,13 @@ MAX_URL_CHARACTERS: Final = 2048
 """Longest address that is followed; our own choice."""
 
 _PORT = 443
-_HOST = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)(:[1-9][0-9]{0,4})?")
+# RFC 1123, 2.1: labels of 1 to 63 characters, 253 in all.
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=[a-z0-9.-]{{1,253}}(:|$)){_LABEL}(\.{_LABEL})*(:[1-9][0-9]{{0,4}})?")
 # The registered media type (C2PA 2.2, 11.4), and the one in use before it was registered.
 _TYPES = frozenset({"application/c2pa", "application/x-c2pa-manifest-store"})
+# RFC 7526: the relays of 6to4 wrap an address too; some say that theirs is a public one.
+_RELAYS = ipaddress.ip_network("192.88.99.0/24")
 # RFC 4291, 2.4: leaves out every form that wraps an IPv4 address but 6to4.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
@@ -94,18 +98,15 @@ class RemoteManifests:
         try:
             address = self.resolve(host, port)[0]
             return self._ask(address, host, port, target)
+        except TooSlow as error:
+            raise RemoteRefused("the host with the manifest is too slow") from error
         except (OSError, HTTPException) as error:
             raise RemoteRefused(f"{name} gave no manifest: {type(error).__name__}") from error
 
     def _ask(self, address: str, host: str, port: int, target: str) -> bytes:
-        left = _until(self.timer, self.timer() + self.timeout_s)
+        left = until(self.timer, self.timeout_s)
         # To the very address that was judged: a second look-up of the name could lead elsewhere.
-        with (
-            socket.create_connection((address, port), timeout=left()) as plain,
-            self.context.wrap_socket(plain, server_hostname=host) as tls,
-        ):
-            connection = HTTPSConnection(host, port, context=self.context)
-            connection.sock = _Paced(tls, left)
+        with connected(address, port, host=host, context=self.context, left=left) as connection:
             connection.request("GET", target, headers={"Accept": "application/c2pa"})
             with connection.getresponse() as response:
                 return _read(response)
@@ -129,47 +130,6 @@ def fetch_store(
     return store, (Evidence("signature", "absent", words),)
 
 
-class _Paced:
-    """The part of a socket that http.client uses; every step must end in the time that is left."""
-
-    def __init__(self, tls: ssl.SSLSocket, left: Callable[[], float]) -> None:
-        self._tls = tls
-        self._left = left
-
-    def sendall(self, data: bytes) -> None:
-        self._tls.settimeout(self._left())
-        self._tls.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_PacedReader(self._tls, self._left))
-
-    def close(self) -> None:
-        """Leave it to whoever opened the socket."""
-
-
-class _PacedReader(io.RawIOBase):
-    def __init__(self, tls: ssl.SSLSocket, left: Callable[[], float]) -> None:
-        self._tls = tls
-        self._left = left
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._tls.settimeout(self._left())
-        return self._tls.recv_into(buffer)
-
-
-def _until(timer: Callable[[], float], end: float) -> Callable[[], float]:
-    def left() -> float:
-        seconds = end - timer()
-        if seconds <= 0:
-            raise RemoteRefused("the host with the manifest is too slow")
-        return seconds
-
-    return left
-
-
 def _take_apart(url: str) -> tuple[str, int, str]:
     """Return host, port and what to ask for; raise RemoteRefused for an address we do not follow.
 
@@ -189,7 +149,7 @@ def _take_apart(url: str) -> tuple[str, int, str]:
 
 def _require_public(host: str, text: str) -> None:
     address = ipaddress.ip_address(text.partition("%")[0])
-    public = address.is_global and not address.is_multicast
+    public = address.is_global and not address.is_multicast and address not in _RELAYS
     if isinstance(address, ipaddress.IPv6Address):
         public = public and address in _GLOBAL_UNICAST and address.sixtofour is None
     if not public:
@@ -203,10 +163,10 @@ def _read(response: HTTPResponse) -> bytes:
     if kind not in _TYPES:
         raise RemoteRefused("the host with the manifest sends something else")
     data = b""
-    while len(data) <= MAX_FOREIGN_STORE_BYTES and (chunk := response.read1(65_536)):
+    while len(data) <= MAX_STORE_BYTES and (chunk := response.read1(65_536)):
         data += chunk
-    if len(data) > MAX_FOREIGN_STORE_BYTES:
-        raise RemoteRefused(f"the manifest has more than {MAX_FOREIGN_STORE_BYTES} bytes")
+    if len(data) > MAX_STORE_BYTES:
+        raise RemoteRefused(f"the manifest has more than {MAX_STORE_BYTES} bytes")
     if response.length:
         raise RemoteRefused("the manifest ends early")
     return data

@@ -1,8 +1,9 @@
 """A second, independent reader of C2PA manifests, and what it means where the two differ.
 
 The only door to encypher-c2pa, which has its own core. It runs offline, without telemetry, and with
-the caller's roots alone. It never changes a verdict: two engines that disagree are a finding for a
-person, so every difference becomes evidence. Refused, as EngineMissing: to pretend that it ran.
+the caller's roots alone; a file of more parts than files have in practice is not shown to it. It
+never changes a verdict: two engines that disagree are a finding for a person, so every difference
+becomes evidence. Refused, as EngineMissing: to pretend that it ran.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from policies.errors import Error
-from provenance.asset import Content
+from provenance.asset import Content, require_few_parts
 from provenance.chains import TrustAnchors
 from provenance.evidence import Evidence
 from provenance.reading import ManifestReading
@@ -76,6 +77,7 @@ class SecondEngine:
         """
         both = anchors.certificates
         try:
+            require_few_parts(content, mime)
             found = self.verify(
                 content if isinstance(content, bytes) else str(content),
                 mime_type=mime,

@@ -70,7 +70,7 @@ class FolderStore:
     def put_file(self, path: Path) -> str:
         """Keep a file and return its digest; raise StoreUnavailable when it cannot be written."""
         with _translated(f"cannot keep {path.name}"):
-            sha256 = _digest_of(path)
+            sha256 = file_digest(path)
             copy_file(path, self._path(sha256), sha256=sha256)
             return sha256
 
@@ -135,7 +135,8 @@ def copy_file(source: Path, to: Path, *, sha256: str) -> None:
         raise
 
 
-def _digest_of(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hex; OSError passes through."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

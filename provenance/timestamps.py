@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Protocol
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from policies.errors import Malformed
 from provenance.errors import SigningFailed
+from provenance.pacing import TooSlow, connected, until
 from provenance.timetokens import (
     MAX_QUERY_BYTES,
     MAX_REPLY_BYTES,
@@ -87,8 +88,8 @@ class RemoteAuthority:
     """An authority at a fixed http or https address; no redirect, no proxy, no second try.
 
     http is what most authorities offer: the answer is signed, and says nothing secret. Raises
-    Malformed for another address. `timeout_s` is for each step, and for the answer as a whole by
-    `timer`, seconds that only grow.
+    Malformed for another address. `timeout_s` is for the whole, from the connection to the last
+    byte of the answer, by `timer`, seconds that only grow.
     """
 
     url: str
@@ -109,32 +110,29 @@ class RemoteAuthority:
 
     def stamp(self, query: bytes) -> bytes:
         """Return the answer; raises TsaUnavailable for none in time and every HTTP trouble."""
-        end = self.timer() + self.timeout_s
-        connection = self._connect()
+        parts, left = urlsplit(self.url), until(self.timer, self.timeout_s)
+        context = ssl.create_default_context() if parts.scheme == "https" else None
+        port = parts.port or (443 if context else 80)
+        path = parts._replace(scheme="", netloc="", fragment="").geturl()
+        headers = {"Content-Type": "application/timestamp-query", "Accept": _TYPE}
         try:
-            path = urlsplit(self.url)._replace(scheme="", netloc="", fragment="").geturl()
-            headers = {"Content-Type": "application/timestamp-query", "Accept": _TYPE}
-            connection.request("POST", path or "/", body=query, headers=headers)
-            with connection.getresponse() as response:
-                return self._read(response, end)
-        except (OSError, HTTPException) as error:
+            with connected(
+                self.host, port, host=self.host, context=context, left=left
+            ) as connection:
+                connection.request("POST", path or "/", body=query, headers=headers)
+                with connection.getresponse() as response:
+                    return self._read(response)
+        except TooSlow as error:
+            raise TsaUnavailable(f"{self.host} is too slow") from error
+        except (OSError, UnicodeError, HTTPException) as error:
             raise TsaUnavailable(f"{self.host} does not answer: {type(error).__name__}") from error
-        finally:
-            connection.close()
 
     @property
     def host(self) -> str:
         """The host it asks, for messages."""
         return str(urlsplit(self.url).hostname)
 
-    def _connect(self) -> HTTPConnection:
-        parts = urlsplit(self.url)
-        if parts.scheme == "http":
-            return HTTPConnection(self.host, parts.port, timeout=self.timeout_s)
-        context = ssl.create_default_context()
-        return HTTPSConnection(self.host, parts.port, timeout=self.timeout_s, context=context)
-
-    def _read(self, response: HTTPResponse, end: float) -> bytes:
+    def _read(self, response: HTTPResponse) -> bytes:
         kind = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
         if response.status != 200 or kind != _TYPE:
             raise TsaUnavailable(f"{self.host} answers {response.status} {kind[:40]!r}, no stamp")
@@ -143,8 +141,6 @@ class RemoteAuthority:
             data += chunk
             if len(data) > MAX_REPLY_BYTES:
                 raise TsaUnavailable(f"{self.host} sends more than a time stamp has")
-            if self.timer() > end:
-                raise TsaUnavailable(f"{self.host} sends too slowly")
         return data
 
 

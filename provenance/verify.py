@@ -8,9 +8,12 @@ fingerprint agrees, since a mark can be copied. Silence is never "authentic".
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import Random
+from typing import Final
 
 from provenance import pixels
 from provenance.asset import AssetMime, Content
@@ -19,7 +22,7 @@ from provenance.case import Case
 from provenance.chains import TrustAnchors
 from provenance.errors import VerificationError
 from provenance.evidence import Evidence, LabelMeaning, Meaning, Report
-from provenance.exhibit import Exhibit, open_exhibit
+from provenance.exhibit import UNFORESEEN, Exhibit, open_exhibit
 from provenance.media import Loader
 from provenance.records import Archive
 from provenance.remote import RemoteManifests, fetch_store
@@ -29,6 +32,10 @@ from provenance.trust import NO_LISTS, TrustLists, read_by_use
 from provenance.watermark import Watermark
 
 __all__ = ["Archive", "Examination", "Verifier"]
+
+COMPARE_SECONDS: Final = 900.0
+"""How long one verification may compare with kept outputs: one release of ten minutes at 1080p
+takes about as long as it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,8 @@ class Verifier:
     without `archive` neither recovery, log nor consent are checked, and the report says so. With
     `second` another engine reads the manifest too, and differences are shown. `load` decodes
     pixels; a `DecodePool` does it in a process of its own, which foreign files need. Only
-    `remote` fetches anything.
+    `remote` fetches anything. `rng` chooses the frames of a video that are looked at; `seconds` by
+    the `stopwatch` is how long kept outputs are compared with.
     """
 
     anchors: TrustAnchors
@@ -73,6 +81,9 @@ class Verifier:
     load: Loader = pixels.load
     remote: RemoteManifests | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    rng: Random = UNFORESEEN
+    seconds: float = COMPARE_SECONDS
+    stopwatch: Callable[[], float] = time.monotonic
 
     def verify(self, content: Content) -> Report:
         """Return what holds about a file: its bytes, or where it lies, as videos should.
@@ -87,9 +98,12 @@ class Verifier:
     def examine(self, content: Content) -> Examination:
         """Return everything found about a file, also where its evidence does not hold.
 
-        Raises MediaError when it is no picture we read, StoreUnavailable for unreadable records.
+        Raises MediaError when it is no picture we read, StoreUnavailable for unreadable records,
+        CompareTooLong where nothing can be said in `seconds`.
         """
-        with open_exhibit(content, watermark=self.watermark, load=self.load) as exhibit:
+        with open_exhibit(
+            content, watermark=self.watermark, load=self.load, rng=self.rng
+        ) as exhibit:
             return self._examine(exhibit)
 
     def _examine(self, exhibit: Exhibit) -> Examination:

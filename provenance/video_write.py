@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from functools import cache
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias, cast
 
@@ -29,6 +30,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from provenance.clip import Clip, Form, sound_packets
+from provenance.clip_coded import Coded
 from provenance.clip_exchange import LAYOUTS, Sound, SoundCodec, swscale_matrix
 from provenance.clip_reading import FULL, SCALING, SoundPacket
 from provenance.clip_sandbox import DEFAULT_SANDBOX, Sandbox
@@ -78,25 +80,34 @@ def encode_segment(frames: Iterable[tuple[int, Frame]], form: Form) -> bytes:
 
 
 def join_segments(
-    segments: Iterable[Path], clip: Clip, out: Path, *, sandbox: Sandbox = DEFAULT_SANDBOX
-) -> None:
+    segments: Iterable[bytes], clip: Clip, out: Path, *, sandbox: Sandbox = DEFAULT_SANDBOX
+) -> tuple[str, ...]:
     """Write the pieces in order and the clip's sound to `out`, an MP4 with its index first.
 
-    Video and sound are copied packet by packet, each at its own time. Every frame of the clip has
-    to be there: SegmentsRefused otherwise. Raises also what reading the clip raises; then there is
-    no `out`.
+    Video and sound are copied packet by packet, each at its own time. Returns what `read_coded`
+    must find in `out`: digests of what was given, not of what lies on disk. `out` has mode 0600.
+    Every frame of the clip has to be there: SegmentsRefused otherwise. Raises also what reading
+    the clip raises; then there is no `out`.
     """
-    part, paths = out.with_name(f"{out.name}.part"), tuple(segments)
+    part, coded = out.with_name(f"{out.name}.part"), [Coded() for _ in (None, *clip.sounds)]
     options = {**_plain(clip.form), "movflags": "faststart"}
     try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
         with (
             av.open(str(part), "w", format="mp4", container_options=options) as made,
             ExitStack() as stack,
         ):
-            tracks = [_picture(paths, clip, _add_picture(made, paths))]
+            pieces = iter(segments)
+            first = next(pieces, None)
+            if first is None:
+                raise SegmentsRefused("there is no piece")
+            into = _add_picture(made, first)
+            tracks = [_picture(chain((first,), pieces), clip, into, coded[0])]
             for number, sound in enumerate(clip.sounds, 1):
                 packets = stack.enter_context(closing(sound_packets(clip, sound, sandbox=sandbox)))
-                tracks.append(_heard(packets, sound, number, _add_sound(made, sound)))
+                into = _add_sound(made, sound)
+                tracks.append(_heard(packets, sound, number, into, coded[number]))
             for track in tracks:
                 stack.enter_context(closing(track))
             for _, _, packet in merge(*tracks, key=lambda timed: timed[:2]):
@@ -106,6 +117,7 @@ def join_segments(
         raise SegmentsRefused(f"the pieces cannot be joined: {type(error).__name__}") from error
     finally:
         part.unlink(missing_ok=True)
+    return tuple(stream.hexdigest() for stream in coded)
 
 
 def _plain(form: Form) -> dict[str, str]:
@@ -145,27 +157,26 @@ def _stored(pts: int, frame: Frame, form: Form) -> VideoFrame:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(data: bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Give a piece that our own encoder wrote, and its one stream."""
-    with path.open("rb") as file, open_source(file, "mov") as piece:
+    with open_source(io.BytesIO(data), "mov") as piece:
         if len(piece.streams.video) != 1:
             raise SegmentsRefused("a piece is no video")
         yield piece, piece.streams.video[0]
 
 
-def _add_picture(made: OutputContainer, paths: tuple[Path, ...]) -> Stream:
-    if not paths:
-        raise SegmentsRefused("there is no piece")
-    with _opened(paths[0]) as (_, stream):
+def _add_picture(made: OutputContainer, first: bytes) -> Stream:
+    with _opened(first) as (_, stream):
         return made.add_stream_from_template(stream, opaque=True)
 
 
-def _picture(paths: tuple[Path, ...], clip: Clip, into: Stream) -> Generator[_Timed]:
+def _picture(pieces: Iterable[bytes], clip: Clip, into: Stream, coded: Coded) -> Generator[_Timed]:
     """Yield the packets of all pieces; raise SegmentsRefused unless they are the clip's frames."""
     unit, number = Fraction(*clip.form.time_base), 0
     ends = (*clip.times[1:], clip.times[-1] + clip.form.last)
-    for path in paths:
-        with _opened(path) as (piece, stream):
+    coded.add(into.codec_context.extradata or b"")
+    for data in pieces:
+        with _opened(data) as (piece, stream):
             if not _is_like(stream, into, clip.form):
                 raise SegmentsRefused("a piece is not coded as the others, or of another clip")
             for packet in piece.demux(stream):
@@ -173,6 +184,7 @@ def _picture(paths: tuple[Path, ...], clip: Clip, into: Stream) -> Generator[_Ti
                     continue
                 if number >= clip.form.frames or packet.pts != clip.times[number]:
                     raise SegmentsRefused("a piece has other frames than the clip at its place")
+                coded.add(bytes(packet))
                 copied = cast("Packet[Stream]", packet)
                 copied.duration, copied.stream = ends[number] - clip.times[number], into
                 yield clip.times[number] * unit, 0, copied
@@ -216,10 +228,12 @@ def _silence(codec: SoundCodec) -> bytes:
 
 
 def _heard(
-    packets: Iterator[SoundPacket], sound: Sound, number: int, into: Stream
+    packets: Iterator[SoundPacket], sound: Sound, number: int, into: Stream, coded: Coded
 ) -> Generator[_Timed]:
     unit = Fraction(1, sound.clock)
+    coded.add(sound.setup)
     for told in packets:
+        coded.add(told.data)
         packet = Packet(told.data)
         packet.pts, packet.dts, packet.duration = told.pts, told.dts, told.duration
         packet.time_base, packet.is_keyframe, packet.stream = unit, True, into

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -30,6 +31,8 @@ from policies.warrant import Warrant, read_warrant
 from policies.warrants import WarrantDesk
 from provenance.clip import frames, open_clip
 from provenance.clip_release import ReleasedClip
+from provenance.errors import ClipInUse
+from provenance.lock import hold_alone
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "docs" / "demo"
@@ -168,13 +171,15 @@ def test_a_video_from_consent_to_release_and_again(made: Film) -> None:
     assert (house.kinds(), made.work) == (kinds, [])
 
 
-def test_what_was_interrupted_goes_on_under_the_same_warrant(made: Film) -> None:
+def test_what_was_interrupted_goes_on_under_the_same_warrant(made: Film, tmp_path: Path) -> None:
     house, told = made.house, list[str]()
     interrupted(made)
     # What a killed process leaves beside the pieces.
     left = house.at.settings.home / "work" / "targets" / made.spec.request_id / "left.part"
     left.parent.mkdir()
     left.write_bytes(b"half a copy")
+    (left.parent / "again-1" / "deeper").mkdir(parents=True)
+    (left.parent / "link").symlink_to(tmp_path)
 
     swapper = use(made, Switch(0, interrupt))
     outcome = made.run(lambda _request, step, _seconds: told.append(step))
@@ -359,10 +364,40 @@ def test_one_process_makes_a_video(made: Film) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(StoreUnavailable, match="another process"):
+        with pytest.raises(ClipInUse, match="another process"):
             made.run()
     finally:
         os.close(handle)
+    assert made.house.states() == []
+
+
+def test_pieces_that_another_process_has_are_left_to_it(made: Film) -> None:
+    """The sweep may hold them for a moment: the warrant goes on, and so does a later run."""
+    interrupted(made)
+    [warrant] = warrants(made.house)
+    pieces = made.house.at.settings.home / "work" / "pieces" / warrant.warrant_id
+    with hold_alone(pieces), pytest.raises(ClipInUse, match="another process"):
+        made.run()
+    assert made.house.states() == ["started"]
+    assert made.pieces() == ["0000000.mac"]
+    swapper = use(made, Switch(0, interrupt))
+    assert made.run().status == "released"
+    assert swapper.count == FRAMES - PIECE
+
+
+def test_a_left_copy_that_cannot_be_deleted_is_a_fault(
+    made: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = made.house.at.settings.home / "work" / "targets" / made.spec.request_id
+    (work / "again-1").mkdir(parents=True)
+
+    def stuck(*_given: Any, **named: Any) -> None:
+        if not named.get("ignore_errors"):
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(shutil, "rmtree", stuck)
+    with pytest.raises(StoreUnavailable, match=r"cannot empty .*: Operation not permitted"):
+        made.run()
     assert made.house.states() == []
 
 

@@ -721,6 +721,8 @@ NO_DOORS: dict[str, str] = {
 }
 
 PIXELS: dict[str, str] = {
+    "provenance.sight.Printer.take": "what is verified, made smaller to be compared",
+    "provenance.sight.shrink": "what is verified, made smaller to be compared",
     "generator.age.crops_of": "crops that a net looks at; they leave no gate",
     "generator.anonymise.blur_faces": "makes a face unrecognisable; makes no swap",
     "generator.detection.letterbox": "a picture made smaller, for a net to look at",

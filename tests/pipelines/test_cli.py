@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -568,3 +571,29 @@ def test_an_output_that_does_not_fit_is_refused_and_leaves_nothing(
     assert home.log_size() == before
     assert not (tmp_path / "new").exists()
     assert source.read_bytes() == (DEMO / "persona1_0.webp").read_bytes()
+
+
+ENDED = """
+import sys, tempfile
+from pipelines import cli
+
+def work():
+    with tempfile.TemporaryDirectory() as folder:
+        print(folder, flush=True)
+        sys.stdin.read()
+
+cli.app = work
+cli.main()
+"""
+
+
+def test_an_end_from_outside_leaves_nothing_behind() -> None:
+    """Uploads lie in temporary folders, which only go where the program ends in order."""
+    words = [sys.executable, "-c", ENDED]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().decode().strip())
+        assert folder.is_dir()
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not folder.exists()

@@ -23,6 +23,7 @@ from pipelines.resolution import (
 )
 from policies.errors import StoreUnavailable
 from provenance.bindings import Bindings
+from provenance.budget import CompareTooLong
 from provenance.exchange import Coded, DecodeCrashed, DecodeTimeout, DecodeUnavailable
 from provenance.fingerprints import ALG
 from provenance.media import DEFAULT_LIMITS, decode, encode
@@ -265,6 +266,18 @@ def test_more_pictures_at_once_than_allowed_are_sent_away(
         refused(answer, 503, "BUSY")
         assert answer.headers["retry-after"] == "5"
         assert found(send(client, copy)) == [], "the place is free again"
+
+
+def test_a_search_that_takes_too_long_is_ended(
+    bindings: Bindings, copy: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any, **__: Any) -> tuple[()]:
+        raise CompareTooLong("comparing takes too long", mend="ask with a shorter piece")
+
+    monkeypatch.setattr(Bindings, "by_content", slow)
+    with TestClient(make_resolution_app(bindings, authorise=None)) as client:
+        answer = send(client, copy)
+    refused(answer, 503, "COMPARE-TOO-LONG")
 
 
 def test_nothing_is_fetched_for_others(client: TestClient) -> None:

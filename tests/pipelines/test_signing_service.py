@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
@@ -20,7 +24,7 @@ from pipelines.deployment import open_deployment, open_records, system_clock
 from pipelines.keyfiles import KeyFileRefused
 from pipelines.one import run_one, spec_of
 from pipelines.settings import Settings, read_settings
-from pipelines.signing_service import make_signing_app, open_desk, serve
+from pipelines.signing_service import BriefProtocol, make_signing_app, open_desk, serve
 from policies.errors import BadSignature, Malformed, StoreUnavailable
 from provenance.chains import ChainRefused
 from provenance.remote_signer import PATH
@@ -75,7 +79,9 @@ def refused(answer: Any, status: int, code: str) -> Any:
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
     """The application behind a real server on a loopback port of its own."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", access_log=False, http=BriefProtocol
+    )
     server = uvicorn.Server(config)
     up = threading.Event()
 
@@ -337,3 +343,74 @@ def test_it_listens_and_prints_no_calls(
     serve(None, host=host, port=7, certificate=file, key=file)  # type: ignore[arg-type]
     assert (given["host"], given["port"], given["ssl_certfile"]) == (host, 7, file)
     assert (given["access_log"], given["proxy_headers"]) == (False, False)
+    assert given["http"] is BriefProtocol
+    assert "limit_concurrency" not in given, "it counts strangers who send nothing"
+
+
+# ------------------------------------------------------------------------------ strangers
+
+
+def gone(connection: socket.socket) -> bool:
+    """Wait until the service has ended a connection; raise TimeoutError if it does not."""
+    connection.settimeout(30)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def asked(url: str) -> int:
+    request = Request(f"{url}{PATH}", b"{}", ADMIT, method="POST")  # noqa: S310 - of this test
+    with pytest.raises(HTTPError) as caught, urlopen(request, timeout=30):  # noqa: S310
+        pass
+    with caught.value as answer:
+        return answer.code
+
+
+HEAD = b"POST " + PATH.encode() + b" HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        HEAD,
+        HEAD + b"Authorization: Bearer " + TOKEN.encode() + b"\r\nContent-Length: 9\r\n\r\n{",
+        HEAD + b"Content-Length: 0\r\n\r\n",
+    ],
+    ids=["nothing", "half the headers", "half the body", "a call and no more"],
+)
+def test_a_connection_does_not_last(
+    desk: SigningDesk, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.05)
+    with listening(make_signing_app(desk, token=TOKEN)) as url:
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as stranger:
+            stranger.sendall(sent)
+            stranger.settimeout(30)
+            with contextlib.suppress(ConnectionError):
+                while stranger.recv(65_536):
+                    pass
+    assert desk.ledger.latest(1) == []
+
+
+def test_strangers_who_send_nothing_shut_nobody_out(
+    desk: SigningDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger fills what is for their own address, and no more."""
+    monkeypatch.setattr(module, "MAX_PER_ADDRESS", 40)
+    with listening(make_signing_app(desk, token=TOKEN)) as url, ExitStack() as closing:
+        port = urlsplit(url).port or 0
+
+        def connect() -> socket.socket:
+            place = (("127.0.0.1", port), 30, ("127.0.0.2", 0))
+            return closing.enter_context(socket.create_connection(*place))
+
+        held = [connect() for _ in range(module.MAX_PER_ADDRESS)]
+        assert gone(connect())
+        assert asked(url) == 400, "the deployment is answered"
+        held[0].close()
+        for one in held[1:]:
+            one.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)

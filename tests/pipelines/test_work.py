@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from pipelines.settings import read_settings
 from pipelines.work import forget_ended, work_folder
 from policies.errors import StoreUnavailable
 from policies.warrant import Warrant
-from provenance.pieces import hold_alone
+from provenance.errors import ClipInUse
+from provenance.lock import hold_alone
 
 
 @pytest.fixture
@@ -69,6 +71,41 @@ def test_what_a_process_works_on_stays(at: Any) -> None:
     with hold_alone(copies):
         assert forget_ended(at) == []
     assert copies.exists()
+
+
+def test_whether_a_warrant_holds_is_asked_while_its_pieces_are_held(
+    at: Any, office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = leave(at, "pieces", start(office).warrant_id)
+    running, asked = type(at.desk).running, list[str]()
+
+    def ask(desk: Any) -> Any:
+        with pytest.raises(ClipInUse), hold_alone(pieces):
+            pass
+        asked.append(pieces.name)
+        return running(desk)
+
+    monkeypatch.setattr(type(at.desk), "running", ask)
+    assert forget_ended(at) == []
+    assert asked == [pieces.name]
+
+
+def test_what_cannot_be_deleted_is_said_after_the_rest_is_gone(
+    at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [leave(at, "pieces", name) for name in ("one", "two", "three")]
+    rmtree = shutil.rmtree
+
+    def stuck(folder: Path, **named: Any) -> None:
+        if folder.name != "two":
+            rmtree(folder, **named)
+
+    monkeypatch.setattr(shutil, "rmtree", stuck)
+    with pytest.raises(StoreUnavailable, match=r"cannot delete .*two"):
+        forget_ended(at)
+    assert [folder.name for folder in folders if folder.exists()] == ["two"]
+    monkeypatch.undo()
+    assert forget_ended(at) == ["two"]
 
 
 def test_a_home_that_takes_no_folder_is_refused(at: Any, tmp_path: Path) -> None:

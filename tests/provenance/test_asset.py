@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+import provenance.containers
 from policies.digest import sha256_hex
-from provenance.asset import Inputs, digest_of, opened, sniff_asset
+from provenance.asset import AssetMime, Inputs, digest_of, opened, require_few_parts, sniff_asset
+from provenance.c2pa import read_manifest
+from provenance.chains import TrustAnchors
 from provenance.errors import Empty, Undecodable, Unsupported
+from provenance.second_engine import SecondEngine
+from provenance.trust import NO_LISTS
 
 MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00"
 
@@ -48,6 +53,37 @@ def test_other_types_are_refused_by_name(data: bytes, words: str) -> None:
 def test_nothing_is_no_type() -> None:
     with pytest.raises(Empty):
         sniff_asset(b"")
+
+
+def chunks(mime: str, count: int) -> bytes:
+    """A file of `count` empty chunks: IHDR and IEND are two of a PNG's."""
+    if mime == "image/png":
+        kinds = (b"IHDR", *[b"tEXt"] * (count - 2), b"IEND")
+        return b"\x89PNG\r\n\x1a\n" + b"".join(bytes(4) + kind + bytes(4) for kind in kinds)
+    body = b"WEBP" + b"JUNK\x00\x00\x00\x00" * count
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+@pytest.mark.parametrize("mime", ["image/png", "image/webp"])
+def test_a_picture_of_too_many_chunks_is_shown_to_no_engine(
+    mime: AssetMime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance.containers, "MAX_CHUNKS", 20)
+    require_few_parts(chunks(mime, 20), mime)
+    require_few_parts(chunks(mime, 20)[:-1], mime)  # what ends early was counted
+    with pytest.raises(Undecodable, match="more than 20 chunks"):
+        require_few_parts(chunks(mime, 21), mime)
+    reading = read_manifest(chunks(mime, 21), mime, anchors=TrustAnchors(()))
+    assert reading.verdict == "unreadable"
+    assert "more than 20 chunks" in reading.detail
+    engine = SecondEngine(lambda *_, **__: pytest.fail("it was asked"))
+    found = engine.read(chunks(mime, 21), mime, anchors=TrustAnchors(()), lists=NO_LISTS)
+    assert found.state == "unreadable"
+
+
+def test_segments_of_a_jpeg_are_not_counted(studio: Any) -> None:
+    data = studio.picture("persona1_0", "image/jpeg").data
+    require_few_parts(data[:2] + b"\xff\xe4\x00\x02" * 60_000 + data[2:], "image/jpeg")
 
 
 def test_missing_file_is_our_error(tmp_path: Path) -> None:

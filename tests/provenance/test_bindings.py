@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import pytest
 
+import provenance.bindings
 from policies.errors import Malformed
-from provenance.bindings import Binding, Bindings, Match, read_binding
+from provenance.bindings import COMPARE_SECONDS, Binding, Bindings, Match, read_binding
+from provenance.budget import CompareTooLong
+from provenance.clip_recovery import RecoveredClip, compare_clip, recover_clip
 from provenance.errors import MediaError, TooLarge
 from provenance.exchange import Coded
 from provenance.fingerprints import ALG
 from provenance.media import DEFAULT_LIMITS, decode, encode
 from provenance.pixels import Pixels, load
+from provenance.recovery import MAX_COMPARED
 
 MARK = "org.facewarrant.spread.1"
 
@@ -144,3 +148,98 @@ def test_manifests_are_handed_out_whole(gallery: Any, bindings: Bindings, row: A
     store = gallery[0].store.get(row.manifest_sha256)
     assert bindings.manifest(row.manifest_id) == store
     assert bindings.manifest("urn:c2pa:none") is None
+
+
+# ------------------------------------------------------------------------------ what a search costs
+
+
+@pytest.fixture
+def video(premiere: Any) -> tuple[Bindings, bytes]:
+    """A lookup beside a released video, and the video."""
+    cinema, file, _ = premiere
+    return Bindings(cinema.studio.registry, cinema.studio.store), file.read_bytes()
+
+
+class Exhibited:
+    """A file that carries as many marks as a test says."""
+
+    def __init__(self, count: int) -> None:
+        self.ids = tuple(f"{n:012x}" for n in range(count))
+        self.sight = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("marks", [2, 7, 8, 60])
+def test_marked_hinted_and_near_releases_are_few_together(
+    bindings: Bindings,
+    row: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    marks: int,
+) -> None:
+    """What is hinted is marked too, and is compared once."""
+    asked: list[Any] = []
+    limits: list[int] = []
+
+    class Register:
+        def by_mark(self, mark_id: str) -> Any:
+            return dataclasses.replace(row, mark_id=mark_id)
+
+    def count(one: Any, _sight: Any, **_: Any) -> Any:
+        asked.append(one)
+        return RecoveredClip(one, (), 1)
+
+    def near(_sight: Any, *, limit: int, **_: Any) -> tuple[()]:
+        limits.append(limit)
+        return ()
+
+    made = dataclasses.replace(bindings, registry=Register())
+    shown = Exhibited(marks)
+    monkeypatch.setattr(provenance.bindings, "open_exhibit", lambda *_, **__: shown)
+    monkeypatch.setattr(provenance.bindings, "compare_clip", count)
+    monkeypatch.setattr(provenance.bindings, "recover_clip", near)
+    monkeypatch.setattr(RecoveredClip, "levels", 0.0)
+    hint = Binding(MARK, bytes(6))
+    assert made.by_content(b"", limit=10, hint=hint) == ()
+    assert len(asked) == len({one.mark_id for one in asked}) == min(marks, MAX_COMPARED)
+    assert limits == ([MAX_COMPARED - marks] if marks < MAX_COMPARED else [])
+
+
+def test_a_search_that_takes_too_long_is_refused(video: tuple[Bindings, bytes]) -> None:
+    bindings, data = video
+    assert bindings.seconds == COMPARE_SECONDS == 60
+    assert bindings.by_content(data, limit=1)
+    ticks = iter(range(1_000))
+    slow = dataclasses.replace(bindings, seconds=3.0, stopwatch=lambda: float(next(ticks)))
+    with pytest.raises(CompareTooLong):
+        slow.by_content(data, limit=1)
+
+
+def test_the_seconds_are_those_of_all_candidates_together(
+    video: tuple[Bindings, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bindings, data = video
+    budgets: list[Any] = []
+
+    def alike(*given: Any, budget: Any, **others: Any) -> Any:
+        budgets.append(budget)
+        return recover_clip(*given, budget=budget, **others)
+
+    def compared(*given: Any, budget: Any, **others: Any) -> Any:
+        budgets.append(budget)
+        return compare_clip(*given, budget=budget, **others)
+
+    monkeypatch.setattr(provenance.bindings, "recover_clip", alike)
+    monkeypatch.setattr(provenance.bindings, "compare_clip", compared)
+    row = bindings.by_content(data, limit=1)[0]
+    budgets.clear()
+    kept = bindings.registry.by_manifest(row.manifest_id)
+    assert kept is not None
+    hint = Binding(ALG, bytes.fromhex(kept.fingerprint))
+    bindings.by_content(data, limit=1, hint=hint)
+    assert len(budgets) == 2
+    assert budgets[0] is budgets[1]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.errors import Malformed
-from provenance.cbor import MAX_DEPTH, decode_cbor
+from provenance.cbor import MAX_DEPTH, MAX_ITEMS, decode_cbor
 
 Encode = Callable[[Any], bytes]
 
@@ -73,6 +73,18 @@ def test_what_is_not_for_us_is_refused(data: bytes, why: str) -> None:
 
 def test_deepest_nesting_is_read() -> None:
     assert decode_cbor(b"\x81" * MAX_DEPTH + b"\x00")
+
+
+@pytest.mark.parametrize("one", [b"\x00", b"\xa0", b"\x81\x00", b"\xa1\x00\x00"])
+def test_items_are_counted_on_all_levels(one: bytes) -> None:
+    """A byte makes an object of dozens: eight million empty maps took 500 MB."""
+    count = (MAX_ITEMS - 1) // {b"\x00": 1, b"\xa0": 1, b"\x81\x00": 2}.get(one, 3)
+    found = decode_cbor(b"\x99" + count.to_bytes(2, "big") + one * count)
+    assert isinstance(found, list)
+    assert len(found) == count
+    more = MAX_ITEMS
+    with pytest.raises(Malformed, match="more than 10000 items"):
+        decode_cbor(b"\x9a" + more.to_bytes(4, "big") + one * more)
 
 
 @settings(derandomize=True, max_examples=500)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import provenance.claim_signature
 from policies.errors import Malformed
 from provenance.claim_signature import MAX_ANSWERS, read_claim_signature
 from provenance.containers import Mime
@@ -127,6 +128,19 @@ def test_other_headers_are_refused(make: Any, protected: Any, loose: Any, why: s
 def test_other_structures_are_refused(encode_cbor: Encode, cose: Any, why: str) -> None:
     with pytest.raises(Malformed, match=why):
         read_claim_signature(store_of(encode_cbor(cose)), ID)
+
+
+def test_signature_has_a_largest_size(
+    make: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(None, {"pad": bytes(5_000)})
+    size = len(find_signature(store, ID))
+    monkeypatch.setattr(provenance.claim_signature, "MAX_SIGNATURE_BYTES", size)
+    assert read_claim_signature(store, ID)
+    monkeypatch.setattr(provenance.claim_signature, "MAX_SIGNATURE_BYTES", size - 1)
+    monkeypatch.setattr(provenance.claim_signature, "decode_cbor", pytest.fail)
+    with pytest.raises(Malformed, match=f"at most {size - 1} bytes"):
+        read_claim_signature(store, ID)
 
 
 def test_signature_is_that_of_the_active_manifest() -> None:

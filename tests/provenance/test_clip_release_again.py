@@ -16,8 +16,8 @@ from policies.errors import StoreUnavailable
 from policies.warrant import WarrantInvalid
 from provenance.c2pa import read_manifest
 from provenance.clip_release import release_clip
-from provenance.errors import NotReleased, SigningFailed
-from provenance.pieces import hold_alone
+from provenance.errors import ClipInUse, NotReleased, SigningFailed
+from provenance.lock import hold_alone
 from provenance.timestamps import TsaUnavailable
 from provenance.video_write import join_segments
 
@@ -195,9 +195,10 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What the pieces of every release were joined to; pieces have four frames."""
     found: list[bytes] = []
 
-    def join(pieces: Any, clip: Any, out: Path) -> None:
-        join_segments(pieces, clip, out)
+    def join(pieces: Any, clip: Any, out: Path) -> tuple[str, ...]:
+        coded = join_segments(pieces, clip, out)
         found.append(out.read_bytes())
+        return coded
 
     monkeypatch.setattr(provenance.pieces, "PIECE_FRAMES", 4)
     monkeypatch.setattr(provenance.clip_release, "join_segments", join)
@@ -264,7 +265,7 @@ def test_a_killed_release_goes_on_as_if_nothing_had_been(
 
 def test_who_comes_second_is_turned_away_and_ends_nothing(cinema: Any, joined: list[bytes]) -> None:
     draft, folder = interrupted(cinema)
-    with hold_alone(folder), pytest.raises(StoreUnavailable, match="another process"):
+    with hold_alone(folder), pytest.raises(ClipInUse, match="another process"):
         cinema.release(cinema.draft(warrant=draft.warrant, render=fail(AssertionError())))
     assert state(cinema, draft) == "started"
     assert go_on(cinema, draft)[1] == [(4, 6)]
@@ -362,6 +363,21 @@ def test_register_that_names_other_bytes_than_the_log_delivers_nothing(cinema: A
     cinema.release(draft)
     edit_row(cinema, "output_sha256", cinema.studio.store.put_file(cinema.clip.path))
     with pytest.raises(NotReleased, match="the log has another output"):
+        cinema.redeliver(draft)
+
+
+def test_other_bytes_than_the_logs_are_not_delivered(
+    cinema: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = cinema.draft()
+    cinema.release(draft)
+    read_back = provenance.clip_release._read_back
+
+    def other(*given: Any, **named: Any) -> Any:
+        return "0" * 64, read_back(*given, **named)[1]
+
+    monkeypatch.setattr(provenance.clip_release, "_read_back", other)
+    with pytest.raises(NotReleased, match="a file was changed"):
         cinema.redeliver(draft)
 
 

@@ -63,6 +63,36 @@ def test_video_with_another_number_of_stores_is_refused(data: bytes) -> None:
         find_store(data, "video/mp4")
 
 
+def test_nothing_is_read_behind_a_second_store_or_of_one_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = provenance.embedding.load_box
+
+    def load_box(file: Any, box: Any, cap: int) -> bytes:
+        read.append(box.end - box.start)
+        return real(file, box, cap)
+
+    monkeypatch.setattr(provenance.embedding, "load_box", load_box)
+    path = tmp_path / "film.mp4"
+    one, other = stored(b"manifest", b"a"), stored(b"merkle", b"b")
+    path.write_bytes(film(other, *[one] * 50, box(b"uuid", bytes(99))))
+    with pytest.raises(Malformed, match="this has more"):
+        find_store(path, "video/mp4")
+    assert read == [len(other), len(one), len(one)]
+    monkeypatch.setattr(provenance.embedding, "MAX_STORE_BYTES", 8)
+    path.write_bytes(film(stored(b"manifest", bytes(100))))
+    with pytest.raises(Malformed) as caught:
+        find_store(path, "video/mp4")
+    assert "more than 72 bytes" in str(caught.value.__cause__)
+
+
+def test_boxes_of_others_may_be_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance.embedding, "MAX_STORE_BYTES", 8)
+    data = film(box(b"uuid", bytes(1_000)), stored(b"manifest", b"a store"))
+    assert find_store(data, "video/mp4") == b"a store"
+
+
 @pytest.mark.parametrize("mime", ["image/png", "video/mp4"])
 def test_missing_file_is_refused(tmp_path: Path, mime: AssetMime) -> None:
     with pytest.raises(Malformed, match="does not hold together"):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provenance import label_mp4
+from provenance import label_mp4, mp4_boxes
 from provenance.errors import LabelRefused, MediaError
 from provenance.label_xmp import FACE_SWAP_SOURCE_TYPE
 from provenance.labels import Labels, read_video_labels, write_video_labels, write_xmp
@@ -309,7 +309,7 @@ def test_hostile_metadata_is_a_problem() -> None:
 
 
 def test_too_many_boxes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_mp4, "_MAX_BOXES", 10)
+    monkeypatch.setattr(mp4_boxes, "MAX_BOXES", 10)
     with pytest.raises(MediaError) as caught:
         read(NONE + box(b"free", b"") * 10)
     assert caught.value.code == "MEDIA-UNDECODABLE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from policies.errors import Malformed, StoreUnavailable
 from policies.keys import CommitmentKey
-from provenance.pieces import PIECE_FRAMES, drop_pieces, hold_alone, open_pieces
+from provenance.errors import NotReleased
+from provenance.lock import hold_alone
+from provenance.pieces import PIECE_FRAMES, drop_pieces, leave_none, open_pieces
 
 RANDOM = bytes(range(16))
 
@@ -100,6 +103,43 @@ def test_a_piece_that_is_not_as_it_was_written_is_made_anew(
         file.write_bytes(data)
     with opened() as pieces:
         assert (0, PIECE_FRAMES) in pieces.missing()
+
+
+def test_pieces_are_given_as_they_were_written(opened: Callable[..., Any]) -> None:
+    with opened(frames=PIECE_FRAMES + 1) as pieces:
+        pieces.keep(0, b"first")
+        pieces.keep(PIECE_FRAMES, b"second")
+        assert list(pieces.load_all()) == [b"first", b"second"]
+
+
+def test_a_piece_is_checked_when_it_is_used(opened: Callable[..., Any]) -> None:
+    with opened(frames=PIECE_FRAMES + 1) as pieces:
+        pieces.keep(0, b"first")
+        pieces.keep(PIECE_FRAMES, b"second")
+        assert pieces.missing() == []
+        given = pieces.load_all()
+        assert next(given) == b"first"
+        pieces.path(PIECE_FRAMES).write_bytes(b"others")
+        with pytest.raises(NotReleased, match=f"frame {PIECE_FRAMES} on was changed"):
+            next(given)
+        pieces.path(0).unlink()
+        with pytest.raises(NotReleased, match="frame 0 on cannot be read"):
+            pieces.load(0)
+
+
+def test_pieces_that_stay_are_said(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = leave(opened, (0, b"first"))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_given, **_named: None)
+    with pytest.raises(StoreUnavailable, match="cannot delete"):
+        drop_pieces(folder.parent, folder.name)
+    leave_none(folder.parent, folder.name)
+    with pytest.raises(RuntimeError, match="the first error"), opened():
+        raise RuntimeError("the first error")
+    with opened():
+        pass  # a success is none the less one
+    assert folder.exists()
 
 
 def test_a_piece_in_another_place_is_made_anew(opened: Callable[..., Any]) -> None:

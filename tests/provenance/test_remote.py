@@ -21,8 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provenance.c2pa import MAX_FOREIGN_STORE_BYTES, read_manifest
+from provenance.c2pa import read_manifest
 from provenance.chains import TrustAnchors
+from provenance.embedding import MAX_STORE_BYTES
 from provenance.media import decode, encode
 from provenance.pki import DevelopmentChain, make_development_chain
 from provenance.remote import RemoteManifests, RemoteRefused, fetch_store
@@ -299,7 +300,7 @@ def test_an_address_is_read_as_xml_writes_it(pki: DevelopmentChain, frame: Any) 
         (reply(b"", status=308), "answers 308"),
         (reply(b"", status=404), "answers 404"),
         (reply(b"x", kind="text/html"), "sends something else"),
-        (reply(bytes(MAX_FOREIGN_STORE_BYTES + 1)), f"more than {MAX_FOREIGN_STORE_BYTES} bytes"),
+        (reply(bytes(MAX_STORE_BYTES + 1)), f"more than {MAX_STORE_BYTES} bytes"),
         (reply(b"half", length=9), "ends early"),
         (lambda handler: handler.wfile.write(b"junk\r\n"), "BadStatusLine"),
         (lambda _handler: None, "RemoteDisconnected"),
@@ -314,7 +315,7 @@ def test_a_bad_answer_is_no_manifest(server: Server, answer: Answer, words: str)
 
 
 def test_the_largest_store_and_the_older_media_type_are_taken(server: Server) -> None:
-    body = bytes(MAX_FOREIGN_STORE_BYTES)
+    body = bytes(MAX_STORE_BYTES)
     server.answer = reply(body, kind="Application/X-C2PA-Manifest-Store; v=1")
     assert server.remote().fetch(server.url) == body
 

@@ -34,6 +34,10 @@ def no_time() -> float:
         "exä.test",
         "a.test:80x",
         "a.test\n",
+        "a..test",
+        "a-.test",
+        "a" * 64 + ".test",
+        ".".join(["a" * 49] * 6),
     ],
 )
 def test_what_is_no_host_is_refused(host: str) -> None:
@@ -58,6 +62,8 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         "https://[::1/",
         "https://[::1]/",
         "https://a.test./",
+        "https://a..test/",
+        "https://" + "a" * 64 + ".test/",
         "https://a.test/" + "x" * 2048,
     ],
 )
@@ -81,6 +87,11 @@ def test_the_usual_port_needs_no_word(host: str, url: str) -> None:
     with pytest.raises(RemoteRefused, match="gave no manifest: OSError"):
         RemoteManifests((host,), no_time, resolve=resolve).fetch(url)
     assert asked == [("a.test", 443)]
+
+
+def test_the_longest_names_are_taken() -> None:
+    for host in ("a" * 63 + ".test", ".".join(["a" * 49] * 5) + ".ab"):
+        assert RemoteManifests((host, f"{host}:65535"), no_time).hosts[0] == host
 
 
 def test_a_longer_name_is_another_host() -> None:
@@ -110,6 +121,8 @@ def test_a_longer_name_is_another_host() -> None:
         "64:ff9b::a00:1",
         "2002:a00:1::1",
         "2001:0:a00::1",
+        "192.88.99.1",
+        "192.88.99.255",
     ],
 )
 def test_a_name_may_not_lead_into_a_private_network(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -114,23 +116,80 @@ def shown(*times: float) -> list[tuple[float, Any]]:
     return [(at, np.full((64, 64, 3), int(at) % 256, np.uint8)) for at in times]
 
 
-def test_the_first_frame_of_every_second_is_looked_at() -> None:
+def chance(seed: int) -> Random:
+    """The same choices again."""
+    return Random(seed)  # noqa: S311 - nothing is hidden from a test
+
+
+class First(Random):
+    """Always keeps what came first."""
+
+    def randrange(self, *_: Any) -> int:
+        return 1
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+
+def test_one_frame_of_every_second_is_looked_at() -> None:
     reader = Reader(mark("a" * 12), None)
-    one = look_through(shown(0, 0.5, 0.999, 1.0, 1.5, 2.25, 5.5, 5.9, 6.0), reader)
+    one = look_through(shown(0, 0.5, 0.999, 1.0, 1.5, 2.25, 5.5, 5.9, 6.0), reader, rng=First())
     assert [look.second for look in one.looks] == [0, 1, 2, 5, 6]
     assert [int(look.frame[0, 0, 0]) for look in one.looks] == [0, 1, 2, 5, 6]
     assert (one.seconds, reader.asked) == (7, 5)
     assert [look.mark is None for look in one.looks] == [False, True, False, True, False]
 
 
+def grain(number: int) -> Any:
+    """A frame of its own, with structure."""
+    return np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
+
+
+def test_which_frame_of_a_second_is_looked_at_cannot_be_foreseen() -> None:
+    film = [grain(n) for n in range(10)]
+    timed = [(n / 10, frame) for n, frame in enumerate(film)]
+    chosen = [0] * 10
+    for seed in range(300):
+        [look] = look_through(timed, None, rng=chance(seed)).looks
+        [place] = [n for n, frame in enumerate(film) if frame is look.frame]
+        assert look.print == fingerprint(film[place])
+        chosen[place] += 1
+    # Each of ten about 30 times of 300.
+    assert all(12 <= count <= 52 for count in chosen)
+
+
+def test_the_register_is_asked_with_what_it_knows_the_first_frame_of_a_second() -> None:
+    film = [cv2.resize(grain(n), (1280, 720)) for n in range(4)]
+    one = look_through([(n / 2, frame) for n, frame in enumerate(film)], None, rng=chance(3))
+    assert one.asked == (fingerprint(film[0]), fingerprint(film[2]))
+
+
+def test_every_frame_has_a_print_but_those_without_structure() -> None:
+    film = [grain(0), np.full((64, 64, 3), 9, np.uint8), grain(1), grain(1), grain(2)]
+    one = look_through([(n / 5, frame) for n, frame in enumerate(film)], None, rng=chance(1))
+    expected = [fingerprint(film[n]).bits for n in (0, 2, 3, 4)]
+    assert (one.prints.hex(), one.weak) == ("".join(expected), 1)
+
+
 @pytest.mark.parametrize(
-    ("seconds", "step"), [(1, 1), (60, 1), (61, 2), (119, 2), (120, 2), (121, 4), (500, 16)]
+    ("seconds", "step", "looks"),
+    [(1, 1, 1), (60, 1, 60), (61, 2, 31), (120, 2, 60), (121, 4, 31), (600, 16, 38)],
 )
-def test_a_long_video_is_thinned_out_evenly(seconds: int, step: int) -> None:
-    one = look_through(shown(*range(seconds)), None)
+def test_a_long_video_is_thinned_out_evenly(seconds: int, step: int, looks: int) -> None:
+    one = look_through(shown(*range(seconds)), None, rng=First())
     assert [look.second for look in one.looks] == list(range(0, seconds, step))
-    assert len(one.looks) <= MOST_LOOKS
+    assert len(one.looks) == len(one.asked) == looks <= MOST_LOOKS
     assert one.seconds == seconds
+
+
+def test_which_seconds_of_a_long_video_stay_cannot_be_foreseen() -> None:
+    seconds = [
+        {look.second for look in look_through(shown(*range(240)), None, rng=chance(n)).looks}
+        for n in range(12)
+    ]
+    for one in seconds:
+        assert [second // 4 for second in sorted(one)] == list(range(60))
+    assert {second % 4 for one in seconds for second in one} == {0, 1, 2, 3}
 
 
 def test_every_frame_is_taken_so_that_a_broken_one_is_found() -> None:
@@ -139,11 +198,11 @@ def test_every_frame_is_taken_so_that_a_broken_one_is_found() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        look_through(break_off(), None)
+        look_through(break_off(), None, rng=First())
 
 
 def test_nothing_shown_nothing_seen() -> None:
-    assert look_through([], None) == Sight((), 0)
+    assert look_through([], None, rng=First()) == Sight((), 0)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +217,16 @@ def test_nothing_shown_nothing_seen() -> None:
 )
 def test_a_look_is_kept_small(size: tuple[int, int], kept: tuple[int, int]) -> None:
     frame = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
-    look = look_at(frame, None, second=3)
+    one = look_at(frame)
+    [look] = one.looks
     assert look.frame.shape == (*kept, 3)
-    assert (look.second, look.mark, look.print) == (3, None, fingerprint(frame))
+    assert (look.second, look.mark, look.print) == (0, None, fingerprint(look.frame))
     assert "frame" not in repr(look)
+    assert (one.seconds, one.asked) == (1, (fingerprint(frame),))
+    # A line one pixel wide has no structure.
+    assert one.prints.hex() == (look.print.bits if kept[0] > 1 else "")
+
+
+def test_a_picture_without_structure_has_no_print() -> None:
+    one = look_at(SMALL)
+    assert (one.prints, one.weak, len(one.looks)) == (b"", 1, 1)

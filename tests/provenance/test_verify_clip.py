@@ -60,7 +60,9 @@ def refused(verifier: Verifier, content: Any, kind: type[VerificationError], wor
 
 @pytest.fixture
 def verifier(premiere: Any) -> Verifier:
-    made: Verifier = premiere[0].verifier
+    # The first frame of every second: the same looks again.
+    rng = Around(provenance.exhibit.UNFORESEEN, randrange=lambda _count: 1)
+    made: Verifier = dataclasses.replace(premiere[0].verifier, rng=rng)
     return made
 
 
@@ -257,7 +259,7 @@ def test_a_still_of_a_video_is_recovered(
     still = encode((film if marked else small)[3], "image/jpeg")
     report = verifier.verify(still)
     assert (report.verdict, report.mark_id) == ("recovered", mark_id)
-    [line] = [line for line in report.evidence if line.subject == "fingerprint"]
+    [line] = [line for line in report.evidence if line.subject == "likeness"]
     assert "1 of 1 looks, in 1 seconds" in line.words
 
 
@@ -299,7 +301,7 @@ def test_a_release_with_a_second_of_something_else_is_not_recovered(
     foreign = films.shoot(demo_picture("persona6_0"), 3, side=side)
     mixed = films.develop(tmp_path / "a.mp4", (film if marked else small)[:3] + foreign)
     if marked:
-        found = refused(verifier, mixed, Tampered, "not every frame looked at is from it")
+        found = refused(verifier, mixed, Tampered, "not every frame is from it")
         assert found["watermark"] == {"holds"}
     else:
         found = refused(verifier, mixed, Unmarked, "nothing can be said")
@@ -317,7 +319,7 @@ def test_a_mark_copied_onto_something_else_is_tampering(
     fooled = dataclasses.replace(verifier, watermark=watermark)
     other = demo_picture("persona6_0")
     content = other if onto == "picture" else films.develop(tmp_path / "a.mp4", films.shoot(other))
-    found = refused(fooled, content, Tampered, "not every frame looked at is from it")
+    found = refused(fooled, content, Tampered, "not every frame is from it")
     assert found["likeness"] == {"warns"}
 
 

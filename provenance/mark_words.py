@@ -1,0 +1,50 @@
+"""What the marks in a file's looks say, as lines of evidence.
+
+Decides the words and their weight; what a mark means beside a manifest is `clash`'s. Never says of
+a whole video what was read in some of its looks.
+"""
+
+from __future__ import annotations
+
+from provenance.clash import ManifestSays
+from provenance.evidence import Evidence, State
+from provenance.exhibit import Exhibit
+
+
+def state_mark(
+    exhibit: Exhibit, *, bound: str | None, manifest: ManifestSays, weight: State
+) -> Evidence:
+    """Say what the pixels carry; `bound`: what the manifest names, `weight`: how both agree."""
+    mark = exhibit.mark
+    if mark is None:
+        missed = bound is not None and manifest != "other"
+        words = "the mark the manifest names is not there" if missed else "no mark of this key"
+        return Evidence("watermark", "warns" if missed else "absent", words)
+    chance = f"by chance at most {mark.p_value:.0e}"
+    if len(exhibit.ids) > 1:
+        words = f"looks carry different marks, {', '.join(exhibit.ids)} ({chance})"
+        return Evidence("watermark", "warns", words)
+    if mark.mark_id is None:
+        words = f"a mark is present ({chance}), its id is unreadable"
+        return Evidence("watermark", "warns", words)
+    marked, looks = exhibit.marked
+    where = f" in {marked} of {looks} looks" if looks > 1 else ""
+    words = f"carries {mark.mark_id}{where} ({chance})"
+    if manifest != "none" and weight != "holds":
+        return Evidence("watermark", weight, f"{words}, but the manifest names {bound or 'none'}")
+    # Under a manifest that bound the mark, a part without it may be another's.
+    lacks = manifest != "none" and marked < looks
+    return Evidence("watermark", "warns" if lacks else "holds", words)
+
+
+def state_quote(exhibit: Exhibit) -> Evidence | None:
+    """Say that another maker's film shows parts of what was released here; None where it does not.
+
+    Where every look carries our mark, the whole is ours and was signed anew: that is no quotation.
+    """
+    marked, looks = exhibit.marked
+    if not 0 < marked < looks:
+        return None
+    names = ", ".join(exhibit.ids) or "no readable id"
+    words = f"{marked} of {looks} looks carry the mark of a release ({names})"
+    return Evidence("watermark", "warns", f"{words}: it quotes what was released here")
