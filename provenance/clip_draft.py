@@ -13,7 +13,7 @@ from typing import TypeAlias
 from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.clip import Clip, require_clip
-from provenance.draft import Maker, require_models
+from provenance.draft import Maker, Sealed, require_models
 from provenance.media import Box, Picture, require_picture
 from provenance.pixels import Frame
 
@@ -21,7 +21,7 @@ Render: TypeAlias = Callable[[int, int], Iterator[tuple[int, Frame]]]
 """Called with (start, stop), it yields those frames of the clip, swapped: (pts, BGR uint8)."""
 
 
-class ClipDraft:
+class ClipDraft(Sealed):
     """Swapped frames of a clip, made when asked for, with the inputs they are made from.
 
     `faces`: boxes in which faces are anywhere in the clip, so that a label can keep off them.
@@ -52,28 +52,9 @@ class ClipDraft:
         require_clip(target)
         active.require(source_sha256=source.sha256, target_sha256=target.sha256, medium="video")
         require_models(maker.models, active)
-        fields = {
-            "render": render,
-            "warrant": active,
-            "source": source,
-            "target": target,
-            "faces": faces,
-            "maker": maker,
-        }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
-
-    def __delattr__(self, name: str) -> None:
-        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
-
-    def __reduce__(self) -> str:
-        raise WarrantInvalid("a draft cannot be stored; release it", code="WARRANT-REQUIRED")
-
-    def __repr__(self) -> str:
-        return f"<ClipDraft under warrant {self.warrant.document.warrant_id}>"
+        self._seal(
+            render=render, warrant=active, source=source, target=target, faces=faces, maker=maker
+        )
 
 
 def require_clip_draft(value: object) -> ClipDraft:

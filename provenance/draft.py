@@ -25,7 +25,31 @@ class Maker:
     models: Mapping[str, str]
 
 
-class Draft:
+class Sealed:
+    """What every draft is: bound to a warrant, and neither changed, stored nor shown."""
+
+    __slots__ = ()
+    warrant: ActiveWarrant
+
+    def _seal(self, **fields: object) -> None:
+        """Set every field, once: what the constructor has checked."""
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
+
+    def __delattr__(self, name: str) -> None:
+        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
+
+    def __reduce__(self) -> str:
+        raise WarrantInvalid("a draft cannot be stored; release it", code="WARRANT-REQUIRED")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} under warrant {self.warrant.document.warrant_id}>"
+
+
+class Draft(Sealed):
     """A swapped frame (BGR uint8, h x w x 3, read-only) with the inputs it was made from.
 
     `faces`: boxes of every face, so that a label can keep off them. Raises WarrantInvalid unless
@@ -61,28 +85,9 @@ class Draft:
             raise ShapeError(actual=frame.shape, expected=f"{target.frame.shape}")
         own = frame.copy()
         own.setflags(write=False)
-        fields = {
-            "frame": own,
-            "warrant": active,
-            "source": source,
-            "target": target,
-            "faces": faces,
-            "maker": maker,
-        }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
-
-    def __delattr__(self, name: str) -> None:
-        raise WarrantInvalid("a draft cannot be changed", code="WARRANT-REQUIRED")
-
-    def __reduce__(self) -> str:
-        raise WarrantInvalid("a draft cannot be stored; release it", code="WARRANT-REQUIRED")
-
-    def __repr__(self) -> str:
-        return f"<Draft under warrant {self.warrant.document.warrant_id}>"
+        self._seal(
+            frame=own, warrant=active, source=source, target=target, faces=faces, maker=maker
+        )
 
 
 def require_draft(value: object) -> Draft:
