@@ -118,8 +118,6 @@ class _Work:
         face = self._swapped_face(shot)
         if face is None:
             return shot.frame
-        # Asked again at every frame: somebody may opt out while a long video is being made.
-        require_not_opted_out((self.source_face, face), self.gates, self.analyser)
         task = SwapTask(
             self.warrant,
             source=self.source,
@@ -143,6 +141,8 @@ class _Work:
                 mend="name every person in the video, each with their own consent, or cut this "
                 "part out of it",
             )
+        # Asked at every frame, and of bystanders too: somebody may opt out while it is being made.
+        require_not_opted_out((self.source_face, *faces), self.gates, self.analyser)
         for claim in claims:
             if claim.person.role == "target_body" and claim.face is not None:
                 return faces[claim.face]

@@ -201,8 +201,7 @@ class _Callback:
     def __call__(self, structure: bytes) -> bytes:
         try:
             signature = self.sign(structure)
-        # Whatever a key service raises is raised again once the library has given up.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - raised again once the library has given up
             self.error = error
             return b""
         expected = _SIGNATURE_BYTES.get(self.signer.alg, len(signature))

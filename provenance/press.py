@@ -99,7 +99,10 @@ def write_packet(payload: Payload, press: Press, *, aigc: bool = True) -> bytes:
 def sign_release(
     made: Made, marked: Content, payload: Payload, press: Press, *, out: Path | None = None
 ) -> Signed:
-    """Sign the marked output of a draft; a clip's is written to `out`. Raises as it does."""
+    """Sign the marked output of a draft; a clip's is written to `out`.
+
+    Raises what `sign_manifest` raises.
+    """
     warrant = made.warrant.document
     commit = press.desk.consents.commit
     claim = SwapClaim(

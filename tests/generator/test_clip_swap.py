@@ -277,6 +277,19 @@ def test_who_opts_out_meanwhile_is_in_no_further_frame(
     assert len(spy.tasks) == 1
 
 
+def test_a_bystander_who_opts_out_is_in_no_frame_even_alone(
+    start: Any, reel: Any, spy: Spy, face: Any, optouts: Any
+) -> None:
+    draft = start()
+    reel.show(face(*CARL, left=40), at=2)
+    template = pack_template(face(*CARL).id_vector)
+    optouts.add(template, model_sha256=reel.models["idnet"], pid="ps_" + "b" * 26)
+    with pytest.raises(FrameRefused) as caught:
+        list(draft.render(2, 3))
+    assert caught.value.code == "OPTED-OUT"
+    assert spy.tasks == []
+
+
 def test_a_source_who_opted_out_is_refused_at_once(
     start: Any, permit: Any, reel: Any, face: Any, optouts: Any
 ) -> None:
