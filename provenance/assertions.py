@@ -91,7 +91,7 @@ class WithdrawalAssertion(Document):
 
 @dataclass(frozen=True, slots=True)
 class SoftBinding:
-    """A watermark id the manifest claims: the algorithm and the raw id."""
+    """What ties pixels to the manifest: the algorithm, and a watermark's id or a fingerprint."""
 
     alg: str
     value: bytes
@@ -113,7 +113,7 @@ def read_withdrawal(manifest: Json) -> WithdrawalAssertion | None:
 
 
 def read_soft_bindings(manifest: Json) -> tuple[SoftBinding, ...]:
-    """Return the watermark ids a manifest claims; those that are not base64 text are left out."""
+    """Return the watermark ids and fingerprints a manifest names; no base64 text, left out."""
     found = []
     for data in find_data(manifest, SOFT_BINDING):
         for block in objects(data.get("blocks")):

@@ -21,8 +21,7 @@ from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, 
 from provenance.exhibit import Exhibit, PictureExhibit
 from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
 from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
-from provenance.manifest import MARK_ALG_PREFIX
-from provenance.mark_words import state_mark, state_quote
+from provenance.mark_words import state_mark, state_print, state_quote
 from provenance.media import Picture, decode
 from provenance.reading import ManifestReading
 from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
@@ -126,7 +125,7 @@ class Case:
                 evidence=tuple(self.lines),
             )
         self._require_unrevoked(signer)
-        return self._report("authentic", reading, _bound_id(reading) or "")
+        return self._report("authentic", reading, reading.bound_mark or "")
 
     def _quotes(self) -> bool:
         """Tell whether another maker's intact film shows parts of what was released here."""
@@ -145,7 +144,7 @@ class Case:
     def _require_agreement(self) -> None:
         """Raise where the layers contradict each other; another maker's labels only warn."""
         denied = self.label_meaning == "labels deny AI" and is_ours(self.reading)
-        if self.meaning == "clash" or denied or self._failed("watermark", "lint"):
+        if self.meaning == "clash" or denied or self._failed("watermark", "fingerprint", "lint"):
             why = [e.words for e in self.lines if e.subject == "agreement" and e.state == "fails"]
             raise Tampered(
                 ": ".join(["the file's evidence contradicts itself", *why]),
@@ -269,7 +268,7 @@ class Case:
             reading = self.verifier.read(output, sniff_asset(output), store=store)
         state: State = "holds" if reading.verdict == "trusted" else "fails"
         self._say("trust", state, f"the kept manifest {row.manifest_id} is {reading.verdict}")
-        named = (reading.manifest_id, _bound_id(reading))
+        named = (reading.manifest_id, reading.bound_mark)
         if reading.verdict != "trusted" or named != (row.manifest_id, row.mark_id):
             raise Tampered("the kept manifest does not verify", evidence=tuple(self.lines))
         signer = self._look_at_signer(reading, store)
@@ -283,7 +282,7 @@ class Case:
         self.lines.append(state_lists(verifier.lists, verifier.anchors, now=verifier.now()))
         line, labels = state_labels(self.exhibit.labels)
         self.lines.append(line)
-        bound = _bound_id(self.reading)
+        bound = self.reading.bound_mark
         manifest = self._manifest_says(bound)
         mark = self._mark_says(manifest, bound)
         cell = compare_mark(manifest, mark)
@@ -293,6 +292,8 @@ class Case:
         else:
             said = state_mark(self.exhibit, bound=bound, manifest=manifest, weight=cell.state)
             self.lines.append(said)
+        look = state_print(self.exhibit, self.reading)
+        self.lines += [look] if look else []
         self._say("agreement", cell.state, cell.words)
         marked = mark in ("same", "unplaced")
         label_cell = compare_labels(content_of(self.reading, marked=marked), labels)
@@ -378,9 +379,3 @@ class Case:
 
     def _failed(self, *subjects: Subject) -> bool:
         return any(line.state == "fails" and line.subject in subjects for line in self.lines)
-
-
-def _bound_id(reading: ManifestReading) -> str | None:
-    """Return the id of our kind of mark that a manifest names; another maker's is not ours."""
-    ids = [b.value.hex() for b in reading.soft_bindings if b.alg.startswith(MARK_ALG_PREFIX)]
-    return ids[0] if len(ids) == 1 else None

@@ -33,6 +33,7 @@ from provenance.lock import hold_alone
 from provenance.pieces import Pieces, leave_none, open_pieces
 from provenance.pixels import Frame
 from provenance.press import (
+    Looks,
     Press,
     Printed,
     as_refusal,
@@ -41,6 +42,7 @@ from provenance.press import (
     require_entered,
     require_labels,
     require_manifest,
+    require_print,
     sign_release,
     undo,
     write_packet,
@@ -127,7 +129,8 @@ def _release(draft: ClipDraft, pieces: Pieces, kept: list[str], press: Press) ->
     draft.warrant.require()
     output = pieces.folder / "signed.mp4"
     output.unlink(missing_ok=True)
-    signed = sign_release(draft, marked, payload, press, out=output)
+    looks = _first_looks(draft, pieces)
+    signed = sign_release(draft, marked, payload, press, looks=looks, out=output)
     sha256, printed = _read_back(
         output, payload.mark_id, press, like=_Like(draft.target, coded), stamped=signed.stamped
     )
@@ -217,6 +220,22 @@ def _join(
     return coded
 
 
+def _first_looks(draft: ClipDraft, pieces: Pieces) -> Looks:
+    """Return what the first frame looks like once it is coded, from the first piece alone.
+
+    A piece is believed for nothing else: what was signed must look like this when it is read back.
+    """
+    piece = open_clip(pieces.path(0), workspace=pieces.folder)
+    try:
+        [(_, frame)] = frames(piece, stop=1)
+        bits = fingerprint(frame).bits
+    finally:
+        piece.path.unlink(missing_ok=True)
+    form, times = draft.target.form, draft.target.times
+    shown = (*times, times[-1] + form.last)[1] - times[0]
+    return Looks(bits, -(-shown * 1000 * form.time_base[0] // form.time_base[1]))
+
+
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
@@ -230,12 +249,14 @@ def _read_back(
     """
     clip = open_clip(output, workspace=output.parent)
     try:
-        require_manifest(clip.path, "video/mp4", press, stamped=stamped)
+        reading = require_manifest(clip.path, "video/mp4", press, stamped=stamped)
         with clip.path.open("rb") as file:
             require_labels(read_video_labels(file), mark_id)
         if like is not None:
             _require_like(clip, like)
         printed = _print(clip, mark_id, press)
+        if like is not None:
+            require_print(reading, printed.whole)
         _require_same(file_digest(clip.path), clip.sha256)
     finally:
         clip.path.unlink(missing_ok=True)

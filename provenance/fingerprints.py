@@ -45,7 +45,10 @@ TURNED_FROM_PX: Final = 1024
 """Longest side of the picture that is turned: at 1080p it differs from the whole picture's own
 fingerprint in at most 8 bits of 256 (14 at 512 pixels) and saves half the time (measured)."""
 
-_BITS = 256
+PRINT_BYTES: Final = 32
+"""What a value of `ALG` has: the 256 bits."""
+
+_BITS = 8 * PRINT_BYTES
 
 
 @dataclass(frozen=True, slots=True)

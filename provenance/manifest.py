@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from policies.errors import Malformed
-from policies.terms import Document, ModelName, PersonRole
+from policies.terms import Digest, Document, ModelName, PersonRole
 from provenance.assertions import (
     ACTIONS,
     CONSENT,
@@ -43,7 +43,9 @@ from provenance.assertions import (
     read_consent,
     read_warrant,
 )
-from provenance.asset import AssetMime
+from provenance.asset import VIDEO, AssetMime
+from provenance.fingerprints import ALG as PRINT_ALG
+from provenance.fingerprints import PRINT_BYTES
 
 GENERATOR: Mapping[str, str] = {"name": "FaceWarrant", "version": "0.1.0", "specVersion": "2.2.0"}
 """The claim generator; `specVersion` is the newest one whose soft-binding type we write exactly."""
@@ -58,7 +60,8 @@ MAX_STORE_BYTES = 64 * 1024
 """Beyond it a JPEG store is split over APP11 segments, which one engine cannot read (measured)."""
 
 MARK_ALG_PREFIX = "org.facewarrant."
-"""Soft-binding algorithms under the domain we own; any other is not ours to read."""
+"""Soft-binding algorithms under the domain we own; any other is not ours to read. All of them but
+that of the fingerprint are watermarks."""
 
 FindingCode = Literal[
     "ACTION-MALFORMED",
@@ -66,6 +69,7 @@ FindingCode = Literal[
     "BOUND-WITHOUT-SOFT-BINDING",
     "CONSENT-SCHEMA",
     "CREATED-WITH-PARENT",
+    "FINGERPRINT-MALFORMED",
     "GATHERED",
     "MANY-PARENTS",
     "NO-ACTIONS",
@@ -75,6 +79,7 @@ FindingCode = Literal[
     "RESOURCE-NAME",
     "REDACTED",
     "SOFT-BINDING-MALFORMED",
+    "SOFT-BINDING-REPEATED",
     "SOFT-BINDING-UNKNOWN",
     "SOURCE-TYPE-MISSING",
     "STORE-TOO-LARGE",
@@ -87,6 +92,7 @@ FindingCode = Literal[
 
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,40}$")]
 Title = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
+Milliseconds = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Algorithm = Annotated[
     str, StringConstraints(pattern=r"^org\.facewarrant(\.[A-Za-z0-9-]{1,40}){1,4}$")
 ]
@@ -127,6 +133,8 @@ class _Labels(Document):
     swapper_name: ModelName
     swapper_version: Version
     watermark: Algorithm
+    fingerprint: Digest
+    shown_ms: Milliseconds | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,9 @@ class SwapClaim:
     """Everything the manifest of one released swap says; refused with Malformed when ill-formed.
 
     `title`: the output's own id, never a file name a person chose; `mark_id`: 1 to 32 bytes carried
-    by the watermark `watermark`; hashes: 64 hex digits; `models`: name to SHA-256 of the weights;
+    by the watermark `watermark`; hashes: 64 hex digits; `fingerprint`: the PDQ bits of the marked
+    pixels as they are released, 64 hex digits, of a video those of its first frame, which is shown
+    for `shown_ms` milliseconds (None for a picture); `models`: name to SHA-256 of the weights;
     `consents`: (commitment hex, role); `edited_at`: when the swap was made.
     """
 
@@ -142,6 +152,7 @@ class SwapClaim:
     mime: AssetMime
     mark_id: bytes
     watermark: str
+    fingerprint: str
     warrant_hash: str
     decision_hash: str
     policy_sha256: str
@@ -151,6 +162,7 @@ class SwapClaim:
     log: LogPosition
     consents: tuple[tuple[str, PersonRole], ...]
     edited_at: datetime | None = None
+    shown_ms: int | None = None
 
     def __post_init__(self) -> None:
         _assertions(self)
@@ -170,12 +182,6 @@ def build_manifest(claim: SwapClaim) -> Json:
     It names two ingredients, "target" and "source", which the signer adds with their bytes.
     """
     warrant, consent = _assertions(claim)
-    binding = {
-        "alg": claim.watermark,
-        "name": "invisible watermark",
-        "pad": [],
-        "blocks": [{"scope": {}, "value": base64.b64encode(claim.mark_id).decode("ascii")}],
-    }
     training = {use: {"use": "notAllowed"} for use in _TRAINING_USES}
     return {
         "title": claim.title,
@@ -186,12 +192,25 @@ def build_manifest(claim: SwapClaim) -> Json:
                 "label": f"{ACTIONS}.v2",
                 "data": {"allActionsIncluded": True, "actions": _actions(claim)},
             },
-            {"label": SOFT_BINDING, "data": binding},
+            *({"label": SOFT_BINDING, "data": binding} for binding in _bindings(claim)),
             {"label": TRAINING, "data": {"entries": training}},
             {"label": WARRANT, "data": warrant.model_dump(mode="json")},
             {"label": CONSENT, "data": consent.model_dump(mode="json")},
         ],
     }
+
+
+def _bindings(claim: SwapClaim) -> tuple[Json, Json]:
+    """Return what leads from the pixels back to this manifest once it is stripped (C2PA 2.2)."""
+    mark = {"scope": {}, "value": base64.b64encode(claim.mark_id).decode("ascii")}
+    # Times count from the first frame; an empty scope is the whole picture, and every frame.
+    first = {} if claim.shown_ms is None else {"timespan": {"start": 0, "end": claim.shown_ms}}
+    bits = base64.b64encode(bytes.fromhex(claim.fingerprint)).decode("ascii")
+    print_ = {"scope": first, "value": bits}
+    return (
+        {"alg": claim.watermark, "name": "invisible watermark", "pad": [], "blocks": [mark]},
+        {"alg": PRINT_ALG, "name": "perceptual fingerprint", "pad": [], "blocks": [print_]},
+    )
 
 
 def _actions(claim: SwapClaim) -> list[Json]:
@@ -216,12 +235,18 @@ def _assertions(claim: SwapClaim) -> tuple[WarrantAssertion, ConsentAssertion]:
         raise Malformed(f"a mark id has 1 to 32 bytes, got {len(claim.mark_id)}")
     if claim.log.index >= claim.log.size:
         raise Malformed(f"the log of {claim.log.size} leaves has no leaf {claim.log.index}")
+    if (claim.shown_ms is not None) != (claim.mime == VIDEO):
+        raise Malformed("how long the first frame is shown is said of a video, and of nothing else")
+    if claim.watermark == PRINT_ALG:
+        raise Malformed(f"{PRINT_ALG} is the fingerprint, not a watermark")
     try:
         _Labels(
             title=claim.title,
             swapper_name=claim.swapper_name,
             swapper_version=claim.swapper_version,
             watermark=claim.watermark,
+            fingerprint=claim.fingerprint,
+            shown_ms=claim.shown_ms,
         )
         warrant = WarrantAssertion(
             version=1,
@@ -288,15 +313,24 @@ def _lint_actions(manifest: Json) -> Iterator[LintFinding]:
 
 def _lint_bindings(manifest: Json) -> Iterator[LintFinding]:
     bindings = find_data(manifest, SOFT_BINDING)
-    if "c2pa.watermarked.bound" in read_actions(manifest) and not bindings:
+    marks = [data for data in bindings if data.get("alg") != PRINT_ALG]
+    if "c2pa.watermarked.bound" in read_actions(manifest) and not marks:
         yield LintFinding("BOUND-WITHOUT-SOFT-BINDING", "claims a bound watermark, but gives no id")
+    named: list[str] = []
     for data in bindings:
         blocks = objects(data.get("blocks"))
-        if not blocks or any(decode_base64(block.get("value")) is None for block in blocks):
-            yield LintFinding("SOFT-BINDING-MALFORMED", "a watermark id is not base64 text")
+        values = [decode_base64(block.get("value")) for block in blocks]
+        if not values or None in values:
+            yield LintFinding("SOFT-BINDING-MALFORMED", "the value of a binding is not base64 text")
         alg = data.get("alg")
         if not (isinstance(alg, str) and alg.startswith(MARK_ALG_PREFIX)):
-            yield LintFinding("SOFT-BINDING-UNKNOWN", "a watermark of an algorithm we cannot read")
+            yield LintFinding("SOFT-BINDING-UNKNOWN", "a binding of an algorithm we cannot read")
+        else:
+            named += [alg] * len(blocks)
+            if alg == PRINT_ALG and any(len(bits) != PRINT_BYTES for bits in values if bits):
+                yield LintFinding("FINGERPRINT-MALFORMED", "a fingerprint has not 256 bits")
+    if len(named) > len(set(named)):
+        yield LintFinding("SOFT-BINDING-REPEATED", "two values of one algorithm: one of them lies")
 
 
 def _lint_names(manifest: Json) -> Iterator[LintFinding]:

@@ -1,4 +1,4 @@
-"""What the marks in a file's looks say, as lines of evidence.
+"""What the marks in a file's looks, and its looks themselves, say, as lines of evidence.
 
 Decides the words and their weight; what a mark means beside a manifest is `clash`'s. Never says of
 a whole video what was read in some of its looks.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from provenance.clash import ManifestSays
 from provenance.evidence import Evidence, State
 from provenance.exhibit import Exhibit
+from provenance.fingerprints import MATCH_DISTANCE, MIN_QUALITY, Fingerprint, distance
+from provenance.reading import ManifestReading
 
 
 def state_mark(
@@ -48,3 +50,22 @@ def state_quote(exhibit: Exhibit) -> Evidence | None:
     names = ", ".join(exhibit.ids) or "no readable id"
     words = f"{marked} of {looks} looks carry the mark of a release ({names})"
     return Evidence("watermark", "warns", f"{words}: it quotes what was released here")
+
+
+def state_print(exhibit: Exhibit, reading: ManifestReading) -> Evidence | None:
+    """Say whether the pixels look like those that the manifest was made for, by its fingerprint.
+
+    None where it names none, as a release of an older version does, or does not fit this file: what
+    it names is not believed then. Where it fits, both are one signer's, so a difference is a lie.
+    """
+    if reading.bound_print is None or not reading.intact:
+        return None
+    own = exhibit.sight.asked[0]
+    bits = distance(own, Fingerprint(reading.bound_print, own.quality))
+    words = f"{bits} of 256 bits differ from the manifest's own fingerprint, {MATCH_DISTANCE} may"
+    if bits <= MATCH_DISTANCE:
+        return Evidence("fingerprint", "holds", words)
+    if own.quality < MIN_QUALITY:
+        poor = f"{words}; too little structure to compare"
+        return Evidence("fingerprint", "warns", poor)
+    return Evidence("fingerprint", "fails", f"{words}: it was made of another picture")

@@ -28,6 +28,7 @@ from provenance.errors import NotReleased
 from provenance.label_xmp import write_xmp
 from provenance.labels import Labels
 from provenance.manifest import GENERATOR, SwapClaim
+from provenance.reading import ManifestReading
 from provenance.registry import Registry, ReleaseRow
 from provenance.signers import Signer
 from provenance.store import Store
@@ -84,6 +85,17 @@ class Printed:
     seconds: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What a marked output looks like before it is signed: its fingerprint, 64 hex digits.
+
+    Of a clip that of its first frame, and how many milliseconds that is shown.
+    """
+
+    bits: str
+    shown_ms: int | None = None
+
+
 def write_packet(payload: Payload, press: Press, *, aigc: bool = True) -> bytes:
     """Return the XMP packet of a release; a video keeps China's label elsewhere (`aigc=False`)."""
     return write_xmp(
@@ -97,9 +109,15 @@ def write_packet(payload: Payload, press: Press, *, aigc: bool = True) -> bytes:
 
 
 def sign_release(
-    made: Made, marked: Content, payload: Payload, press: Press, *, out: Path | None = None
+    made: Made,
+    marked: Content,
+    payload: Payload,
+    press: Press,
+    *,
+    looks: Looks,
+    out: Path | None = None,
 ) -> Signed:
-    """Sign the marked output of a draft; a clip's is written to `out`.
+    """Sign the marked output of a draft, which looks like `looks`; a clip's is written to `out`.
 
     Raises what `sign_manifest` raises.
     """
@@ -110,6 +128,8 @@ def sign_release(
         mime=made.target.mime,
         mark_id=bytes.fromhex(payload.mark_id),
         watermark=press.watermark.alg,
+        fingerprint=looks.bits,
+        shown_ms=looks.shown_ms,
         warrant_hash=warrant.sha256,
         decision_hash=warrant.decision_sha256,
         policy_sha256=warrant.policy_sha256,
@@ -147,13 +167,29 @@ def _choose_stamper(press: Press) -> TimeStamper | None:
     return press.stamper
 
 
-def require_manifest(content: Content, mime: AssetMime, press: Press, *, stamped: bool) -> None:
-    """Raise NotReleased unless the finished file's manifest is trusted, sound and stamped."""
+def require_manifest(
+    content: Content, mime: AssetMime, press: Press, *, stamped: bool
+) -> ManifestReading:
+    """Return what the finished file's manifest says.
+
+    Raises NotReleased unless it is trusted, sound and stamped.
+    """
     reading = read_manifest(content, mime, anchors=press.anchors)
     if reading.verdict != "trusted" or reading.findings:
         raise NotReleased(f"the signed output reads back as '{reading.verdict}'")
     if stamped and not reading.time_stamped:
         raise NotReleased(f"the time stamp reads back as '{reading.time_stamp}'")
+    return reading
+
+
+def require_print(reading: ManifestReading, bits: str) -> None:
+    """Raise NotReleased unless the manifest names this fingerprint, of the pixels as read back.
+
+    To the bit: both were made here and now. One that is delivered again is not asked, since an
+    older version named none and another decoder may round otherwise.
+    """
+    if reading.bound_print != bits:
+        raise NotReleased("the manifest names another fingerprint than that of the output")
 
 
 def require_labels(labels: Labels | None, mark_id: str) -> None:

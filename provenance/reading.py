@@ -25,8 +25,10 @@ from provenance.assertions import (
     read_warrant,
     read_withdrawal,
 )
+from provenance.fingerprints import ALG as PRINT_ALG
+from provenance.fingerprints import PRINT_BYTES
 from provenance.lint import find_notices
-from provenance.manifest import LintFinding, lint_manifest
+from provenance.manifest import MARK_ALG_PREFIX, LintFinding, lint_manifest
 from provenance.tree import (
     UNTRUSTED,
     ManifestNode,
@@ -142,6 +144,20 @@ class ManifestReading:
     def signer_trusted(self) -> bool:
         """True when the signer's certificate leads to an anchor, whatever else is wrong."""
         return TRUSTED in self.successes and UNTRUSTED not in self.failures
+
+    @property
+    def bound_mark(self) -> str | None:
+        """The one id of our kind of mark that it names, hex; another maker's is not ours."""
+        ours = [b for b in self.soft_bindings if b.alg.startswith(MARK_ALG_PREFIX)]
+        ids = [b.value.hex() for b in ours if b.alg != PRINT_ALG]
+        return ids[0] if len(ids) == 1 else None
+
+    @property
+    def bound_print(self) -> str | None:
+        """The one fingerprint of the pixels that it names, 64 hex digits."""
+        prints = [b.value for b in self.soft_bindings if b.alg == PRINT_ALG]
+        whole = len(prints) == 1 and len(prints[0]) == PRINT_BYTES
+        return prints[0].hex() if whole else None
 
     @property
     def revocation(self) -> Revocation:

@@ -21,6 +21,7 @@ from provenance.label_rules import label_demand
 from provenance.labels import read_labels
 from provenance.media import decode, encode
 from provenance.press import (
+    Looks,
     Press,
     Printed,
     as_refusal,
@@ -28,10 +29,12 @@ from provenance.press import (
     require_entered,
     require_labels,
     require_manifest,
+    require_print,
     sign_release,
     undo,
     write_packet,
 )
+from provenance.reading import ManifestReading
 from provenance.registry import ReleaseRow
 from provenance.visible_label import place_visible_label
 from provenance.watermark import Payload, issue_payload
@@ -70,9 +73,11 @@ def release(draft: Draft, *, press: Press) -> Released:
         payload = issue_payload(warrant, rng=press.rng)
         marked = _mark(draft, payload, press)
         warrant.require()
-        signed = sign_release(draft, marked, payload, press)
+        looks = Looks(fingerprint(decode(marked).frame).bits)
+        signed = sign_release(draft, marked, payload, press, looks=looks)
         mime, mark_id = draft.target.mime, payload.mark_id
-        print_ = _read_back(signed.data, mime, mark_id, press, stamped=signed.stamped)
+        reading, print_ = _read_back(signed.data, mime, mark_id, press, stamped=signed.stamped)
+        require_print(reading, print_.bits)
         for data in (signed.store, signed.data):
             kept.append(press.store.put(data))
         row = enter(draft, signed, kept[-1], mark_id, Printed(print_.bits), press)
@@ -97,15 +102,15 @@ def _mark(draft: Draft, payload: Payload, press: Press) -> bytes:
 
 def _read_back(
     data: bytes, mime: Mime, mark_id: str, press: Press, *, stamped: bool
-) -> Fingerprint:
+) -> tuple[ManifestReading, Fingerprint]:
     """Read the finished bytes as a stranger would; raise NotReleased unless every mark is there."""
-    require_manifest(data, mime, press, stamped=stamped)
+    reading = require_manifest(data, mime, press, stamped=stamped)
     picture = decode(data)
     detection = press.watermark.detect(picture.frame)
     if detection is None or detection.mark_id != mark_id:
         raise NotReleased("the watermark cannot be read back from the output")
     require_labels(read_labels(data, mime), mark_id)
-    return fingerprint(picture.frame)
+    return reading, fingerprint(picture.frame)
 
 
 def redeliver(row: ReleaseRow, request: Request, *, press: Press, identity: str) -> Released:

@@ -18,6 +18,7 @@ DECODED_HERE = {
     "provenance/media.py:_decode_again": "a copied picture, decoded before; no run pickles one",
     "provenance/recovery.py:compare": "a kept output, read from the store by its digest",
     "provenance/release.py:_read_back": "the output that was just encoded here",
+    "provenance/release.py:release": "the output that was just encoded here",
     "provenance/release.py:redeliver": "a kept output, which the log names by its commitment",
     "provenance/case.py:_recover_release": "a kept output, read from the store by its digest",
 }

@@ -31,6 +31,7 @@ from policies.tables import RESERVATION, WARRANT
 from provenance.c2pa import read_manifest
 from provenance.clip import Form
 from provenance.clip_exchange import Colour
+from provenance.fingerprints import fingerprint
 from provenance.media import decode
 from provenance.video_write import encode_segment
 
@@ -202,7 +203,8 @@ def assert_only_marked() -> Callable[[Path, Deployment], int]:
             assert mark is not None, path
             reading = read_manifest(picture.data, picture.mime, anchors=at.anchors)
             assert reading.verdict == "trusted", path
-            assert [b.value.hex() for b in reading.soft_bindings] == [mark.mark_id], path
+            assert reading.bound_mark == mark.mark_id, path
+            assert reading.bound_print == fingerprint(picture.frame).bits, path
         return len(found)
 
     return check

@@ -271,6 +271,7 @@ def door_sign_manifest(site: Site, warrant: Any) -> object:
         mime="image/webp",
         mark_id=bytes(6),
         watermark="org.facewarrant.spread.1",
+        fingerprint="0f" * 32,
         warrant_hash=document.sha256,
         decision_hash=document.decision_sha256,
         policy_sha256=document.policy_sha256,

@@ -92,6 +92,7 @@ def claim_for(document: Warrant, mime: Mime, **changes: Any) -> SwapClaim:
         "mime": mime,
         "mark_id": bytes(range(8)),
         "watermark": "org.facewarrant.wm.v1",
+        "fingerprint": "0f" * 32,
         "warrant_hash": document.sha256,
         "decision_hash": document.decision_sha256,
         "policy_sha256": document.policy_sha256,
@@ -187,8 +188,10 @@ def test_reading_gives_back_what_was_claimed(bench: Bench, pki: DevelopmentChain
     assert reading.issuer == "Test Studio"
     assert reading.claim_generator == "FaceWarrant"
     assert [(b.alg, b.value) for b in reading.soft_bindings] == [
-        ("org.facewarrant.wm.v1", bytes(range(8)))
+        ("org.facewarrant.wm.v1", bytes(range(8))),
+        ("org.facewarrant.pdq.1", b"\x0f" * 32),
     ]
+    assert (reading.bound_mark, reading.bound_print) == (bytes(range(8)).hex(), "0f" * 32)
     assert reading.warrant is not None
     assert reading.warrant["warrant_hash"] == document.sha256
     assert reading.warrant["log"]["index"] == document.decision_index

@@ -102,12 +102,12 @@ def test_other_pictures_under_our_labels_are_not_signed(
 def test_other_pictures_that_were_signed_are_not_released(
     cinema: Any, films: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sign(made: Any, marked: Path, payload: Any, press: Any, *, out: Path) -> Any:
+    def sign(made: Any, marked: Path, payload: Any, press: Any, **named: Any) -> Any:
         packet = write_packet(payload, press, aigc=False)
         said = {"xmp": packet, "provider": press.provider, "output_id": payload.mark_id}
         with altered(marked, films).open("rb") as other, marked.open("wb") as file:
             write_video_labels(other, file, **said)
-        return sign_release(made, marked, payload, press, out=out)
+        return sign_release(made, marked, payload, press, **named)
 
     monkeypatch.setattr(provenance.clip_release, "sign_release", sign)
     refused(cinema, "other pictures or sound")

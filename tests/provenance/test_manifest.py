@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 import tomllib
@@ -17,13 +18,12 @@ from pydantic import ValidationError
 
 from policies.errors import Malformed
 from provenance.assertions import (
-    bare_label,
-    decode_base64,
     read_actions,
     read_consent,
     read_soft_bindings,
     read_warrant,
 )
+from provenance.fingerprints import ALG
 from provenance.manifest import (
     GENERATOR,
     MAX_STORE_BYTES,
@@ -45,6 +45,7 @@ def make_claim(**changes: Any) -> SwapClaim:
         "mime": "image/jpeg",
         "mark_id": bytes(range(8)),
         "watermark": "org.facewarrant.wm.v1",
+        "fingerprint": "0f" * 32,
         "warrant_hash": "a" * 64,
         "decision_hash": "b" * 64,
         "policy_sha256": "c" * 64,
@@ -70,7 +71,16 @@ def as_read(definition: Json) -> Json:
 
 
 def data_of(manifest: Json, label: str) -> Json:
-    [found] = [a["data"] for a in manifest["assertions"] if a["label"] == label]
+    """The data of the one assertion of that label; of soft bindings, the watermark's."""
+    found = [a["data"] for a in manifest["assertions"] if a["label"] == label]
+    assert len(found) == (2 if label == "c2pa.soft-binding" else 1)
+    assert isinstance(found[0], dict)
+    return found[0]
+
+
+def print_of(manifest: Json) -> Json:
+    """The data of the fingerprint's soft binding."""
+    [found] = [a["data"] for a in manifest["assertions"] if a["data"].get("alg") == ALG]
     assert isinstance(found, dict)
     return found
 
@@ -105,8 +115,29 @@ def test_soft_binding_is_base64_of_the_raw_id() -> None:
         "pad": [],
         "blocks": [{"scope": {}, "value": "AAECAwQFBgc="}],
     }
-    [binding] = read_soft_bindings(manifest)
+    binding, _ = read_soft_bindings(manifest)
     assert (binding.alg, binding.value) == ("org.facewarrant.wm.v1", bytes(range(8)))
+
+
+def test_fingerprint_is_bound_as_base64_of_its_bytes() -> None:
+    manifest = build_manifest(make_claim())
+    value = "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8="
+    assert print_of(manifest) == {
+        "alg": "org.facewarrant.pdq.1",
+        "name": "perceptual fingerprint",
+        "pad": [],
+        "blocks": [{"scope": {}, "value": value}],
+    }
+    _, binding = read_soft_bindings(manifest)
+    assert (binding.alg, binding.value) == (ALG, b"\x0f" * 32)
+
+
+def test_fingerprint_of_a_video_is_bound_to_its_first_frame() -> None:
+    manifest = build_manifest(make_claim(mime="video/mp4", shown_ms=42))
+    [block] = print_of(manifest)["blocks"]
+    assert block["scope"] == {"timespan": {"start": 0, "end": 42}}
+    [block] = data_of(manifest, "c2pa.soft-binding")["blocks"]
+    assert block["scope"] == {}, "the mark is in every frame"
 
 
 def test_training_and_mining_are_not_allowed() -> None:
@@ -152,9 +183,10 @@ def test_no_personal_data() -> None:
     fixed = (
         r"c2pa\.[a-z.-]+(v2)?|cawg\.[a-z_-]+|org\.facewarrant\.[a-z0-9.]+|http://cv\.iptc\.org/.+"
     )
-    words = "FaceWarrant|notAllowed|face swap under warrant|invisible watermark|image/jpeg"
+    words = "FaceWarrant|notAllowed|face swap under warrant|image/jpeg"
+    words += "|invisible watermark|perceptual fingerprint"
     given = "source_identity|target_body|target|source|swapper|idnet|geo|log\\.test/facewarrant"
-    ids = r"[0-9a-f]{64}|[0-9a-f]{16}|AAECAwQFBgc=|[0-9.]+"
+    ids = r"[0-9a-f]{64}|[0-9a-f]{16}|AAECAwQFBgc=|(Dw8P)+Dw8=|[0-9.]+"
     allowed = re.compile(f"{fixed}|{words}|{given}|{ids}")
     assert [text for text in texts(manifest) if not allowed.fullmatch(text)] == []
 
@@ -171,6 +203,14 @@ def test_no_personal_data() -> None:
         {"watermark": "com.example.wm"},
         {"watermark": "org.facewarrant"},
         {"watermark": "org.facewarrant..x"},
+        {"watermark": ALG},
+        {"fingerprint": "A" * 64},
+        {"fingerprint": "a" * 63},
+        {"fingerprint": ""},
+        {"shown_ms": 40},
+        {"mime": "video/mp4"},
+        {"mime": "video/mp4", "shown_ms": 0},
+        {"mime": "video/mp4", "shown_ms": 2**53},
         {"warrant_hash": "A" * 64},
         {"warrant_hash": "a" * 63},
         {"decision_hash": ""},
@@ -260,6 +300,22 @@ def _named(name: str) -> Callable[[Json], None]:
     return change
 
 
+def _bind(*bindings: Json) -> Callable[[Json], None]:
+    """These soft bindings instead of the manifest's own."""
+
+    def change(manifest: Json) -> None:
+        _without("c2pa.soft-binding")(manifest)
+        for data in bindings:
+            one = {"label": "c2pa.soft-binding", "data": data, "created": True}
+            manifest["assertions"].append(one)
+
+    return change
+
+
+BLOCK, VALUE, LONG = ({"value": base64.b64encode(bytes(n)).decode()} for n in (8, 32, 33))
+MARK: Json = {"alg": "org.facewarrant.wm.v1", "blocks": [BLOCK]}
+PRINT: Json = {"alg": ALG, "blocks": [VALUE]}
+
 BROKEN: list[tuple[Callable[[Json], None], FindingCode]] = [
     (_two_parents, "MANY-PARENTS"),
     (_action(0, action="c2pa.created", digitalSourceType="x"), "CREATED-WITH-PARENT"),
@@ -272,6 +328,14 @@ BROKEN: list[tuple[Callable[[Json], None], FindingCode]] = [
     (_action(2, digitalSourceType=3), "SOURCE-TYPE-MISSING"),
     (_drop("c2pa.actions.v2", "allActionsIncluded"), "ALL-ACTIONS-UNSTATED"),
     (_without("c2pa.soft-binding"), "BOUND-WITHOUT-SOFT-BINDING"),
+    (_bind({"alg": ALG, "blocks": [VALUE]}), "BOUND-WITHOUT-SOFT-BINDING"),
+    (_bind(MARK, MARK), "SOFT-BINDING-REPEATED"),
+    (_bind(MARK | {"blocks": [BLOCK, BLOCK]}), "SOFT-BINDING-REPEATED"),
+    (_bind(MARK, PRINT, PRINT), "SOFT-BINDING-REPEATED"),
+    (_bind(MARK, PRINT | {"blocks": [VALUE, VALUE]}), "SOFT-BINDING-REPEATED"),
+    (_bind(MARK, PRINT | {"blocks": [BLOCK]}), "FINGERPRINT-MALFORMED"),
+    (_bind(MARK, PRINT | {"blocks": [LONG]}), "FINGERPRINT-MALFORMED"),
+    (_bind(MARK, PRINT | {"blocks": [{"value": 7}]}), "SOFT-BINDING-MALFORMED"),
     (_within("c2pa.soft-binding", alg="com.example.wm"), "SOFT-BINDING-UNKNOWN"),
     (_drop("c2pa.soft-binding", "alg"), "SOFT-BINDING-UNKNOWN"),
     (_within("c2pa.soft-binding", blocks=[]), "SOFT-BINDING-MALFORMED"),
@@ -303,6 +367,22 @@ def test_each_broken_rule_is_found(change: Callable[[Json], None], code: Finding
     findings = lint_manifest(manifest)
     assert code in [finding.code for finding in findings]
     assert all(finding.words for finding in findings)
+
+
+@pytest.mark.parametrize(
+    "bindings", [(MARK,), (MARK, PRINT), (PRINT, MARK), (MARK, MARK | {"alg": "org.facewarrant.x"})]
+)
+def test_bindings_of_other_algorithms_stand_side_by_side(bindings: tuple[Json, ...]) -> None:
+    manifest = as_read(build_manifest(make_claim()))
+    _bind(*bindings)(manifest)
+    assert lint_manifest(manifest) == ()
+
+
+def test_two_bindings_of_another_maker_are_theirs_to_explain() -> None:
+    manifest = as_read(build_manifest(make_claim()))
+    theirs = MARK | {"alg": "com.example.wm"}
+    _bind(MARK, theirs, theirs)(manifest)
+    assert {finding.code for finding in lint_manifest(manifest)} == {"SOFT-BINDING-UNKNOWN"}
 
 
 def test_store_size_is_a_rule() -> None:
@@ -337,27 +417,6 @@ def test_rules_for_our_output_do_not_bind_others() -> None:
     foreign["assertions"].append({"label": "org.facewarrant.fake", "data": {}})  # type: ignore[attr-defined]
     codes = {finding.code for finding in lint_manifest(foreign, store_bytes=10**6)}
     assert codes == {"GATHERED", "THUMBNAIL", "WARRANT-SCHEMA", "CONSENT-SCHEMA", "STORE-TOO-LARGE"}
-
-
-@pytest.mark.parametrize(
-    ("label", "bare"),
-    [
-        ("c2pa.actions.v2", "c2pa.actions"),
-        ("c2pa.actions.v2__3", "c2pa.actions"),
-        ("org.facewarrant.warrant__1", "org.facewarrant.warrant"),
-        ("org.vendor.vx", "org.vendor.vx"),
-        (".v2", ".v2"),
-        ("", ""),
-        (None, ""),
-    ],
-)
-def test_bare_label(label: object, bare: str) -> None:
-    assert bare_label(label) == bare
-
-
-@pytest.mark.parametrize("value", [None, 3, "", "é", "A", "AA=A", "AAEC AwQF", [0, 1]])
-def test_only_base64_text_is_decoded(value: object) -> None:
-    assert decode_base64(value) is None
 
 
 JSON = st.recursive(

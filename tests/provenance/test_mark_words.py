@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from provenance.assertions import SoftBinding
 from provenance.clash import ManifestSays
 from provenance.evidence import State
-from provenance.mark_words import state_mark, state_quote
+from provenance.fingerprints import ALG, MATCH_DISTANCE, MIN_QUALITY, Fingerprint
+from provenance.mark_words import state_mark, state_print, state_quote
+from provenance.reading import ManifestReading, Verdict
 from provenance.watermark import Detection
 
 ONE, TWO = "a" * 12, "b" * 12
@@ -69,3 +72,50 @@ def test_a_quotation_is_in_some_looks_and_not_in_all() -> None:
     blurred = state_quote(exhibit(marked=(1, 3)))
     assert blurred is not None
     assert "(no readable id)" in blurred.words
+
+
+def looked(quality: int = 100) -> Any:
+    """A file whose own fingerprint is all zeros, and that of a later second all ones."""
+    asked = (Fingerprint("0" * 64, quality), Fingerprint("f" * 64, quality))
+    return SimpleNamespace(sight=SimpleNamespace(asked=asked))
+
+
+def naming(bits: int, verdict: Verdict = "trusted") -> ManifestReading:
+    """A manifest whose fingerprint has so many bits set."""
+    value = ((1 << bits) - 1).to_bytes(32, "big")
+    return ManifestReading(verdict, soft_bindings=(SoftBinding(ALG, value),))
+
+
+@pytest.mark.parametrize(
+    ("bits", "quality", "state", "words"),
+    [
+        (0, 100, "holds", "0 of 256 bits differ from the manifest's own fingerprint, 31 may"),
+        (MATCH_DISTANCE, 100, "holds", "31 of 256 bits differ"),
+        (MATCH_DISTANCE, 0, "holds", "31 of 256 bits differ"),
+        (MATCH_DISTANCE + 1, 100, "fails", "31 may: it was made of another picture"),
+        (MATCH_DISTANCE + 1, MIN_QUALITY, "fails", "32 of 256 bits differ"),
+        (MATCH_DISTANCE + 1, MIN_QUALITY - 1, "warns", "31 may; too little structure to compare"),
+        (256, 0, "warns", "256 of 256 bits differ"),
+    ],
+)
+def test_the_manifests_fingerprint_is_that_of_the_pixels(
+    bits: int, quality: int, state: State, words: str
+) -> None:
+    line = state_print(looked(quality), naming(bits))
+    assert line is not None
+    assert (line.subject, line.state) == ("fingerprint", state)
+    assert words in line.words
+
+
+def test_no_fingerprint_is_believed_of_a_manifest_that_does_not_fit() -> None:
+    for verdict in ("invalid", "unreadable", "no_manifest", "remote_manifest_not_fetched"):
+        assert state_print(looked(), naming(256, verdict)) is None
+    for intact in ("trusted", "intact_untrusted", "ingredient_invalid"):
+        line = state_print(looked(), naming(256, intact))
+        assert line is not None
+        assert line.state == "fails"
+
+
+def test_a_manifest_of_an_older_version_names_no_fingerprint() -> None:
+    mark = SoftBinding("org.facewarrant.spread.1", bytes(6))
+    assert state_print(looked(), ManifestReading("trusted", soft_bindings=(mark,))) is None

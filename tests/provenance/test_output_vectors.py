@@ -159,9 +159,19 @@ def test_twins_decode_to_a_picture() -> None:
 
 
 def test_signed_lies_are_found_by_us_alone() -> None:
-    """What both engines call trusted is caught by ingredients, labels, rules and mark."""
+    """What both engines call trusted is caught by ingredients, labels, marks and looks."""
     trusted = {n for n, row in ROWS.items() if row.engine == "Trusted" and row.code != "authentic"}
-    assert trusted == {"tampered_parent.jpg", "label_denies_ai.jpg", "watermark_of_another.jpg"}
+    lies = {"tampered_parent.jpg", "label_denies_ai.jpg", "watermark_of_another.jpg"}
+    assert trusted == lies | {"../fingerprints/print_of_another.jpg"}
+
+
+def test_files_from_before_the_fingerprint_say_nothing_of_it() -> None:
+    newer = FOLDER / "../fingerprints/released.jpg"
+    report = verifier_for(newer).verify(newer.read_bytes())
+    [line] = [line for line in report.evidence if line.subject == "fingerprint"]
+    assert (line.state, line.words[:16]) == ("holds", "0 of 256 bits di")
+    for data in (JPEG, WEBP):
+        assert "fingerprint" not in {line.subject for line in VERIFIER.verify(data).evidence}
 
 
 # ------------------------------------------------------------------------------ any change at all

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provenance.assertions import SoftBinding
 from provenance.reading import UNTRUSTED, ManifestReading, judge
 
 Json = dict[str, Any]
@@ -218,3 +219,32 @@ def test_hostile_report_never_crashes(value: Any, field: str, result: str) -> No
     for told in (hostile, {"active_manifest": value, "manifests": value}, {}):
         for results in ({result: value}, {"activeManifest": {result: value}}, {}):
             assert judge(copy.deepcopy(told), results, "Invalid").verdict == "invalid"
+
+
+# ------------------------------------------------------------------------------ soft bindings
+
+MARK, OTHER = (SoftBinding(f"org.facewarrant.spread.{n}", bytes([n] * 6)) for n in (1, 2))
+FOREIGN = SoftBinding("com.example.mark.1", b"12345678")
+PRINT, SHORT = (SoftBinding("org.facewarrant.pdq.1", b"\x0f" * size) for size in (32, 31))
+
+
+@pytest.mark.parametrize(
+    ("bindings", "mark", "bits"),
+    [
+        ((), None, None),
+        ((MARK,), "01" * 6, None),
+        ((PRINT,), None, "0f" * 32),
+        ((PRINT, MARK), "01" * 6, "0f" * 32),
+        ((MARK, FOREIGN, PRINT), "01" * 6, "0f" * 32),
+        ((FOREIGN,), None, None),
+        ((MARK, MARK), None, None),
+        ((MARK, OTHER, PRINT), None, "0f" * 32),
+        ((MARK, PRINT, PRINT), "01" * 6, None),
+        ((MARK, SHORT), "01" * 6, None),
+    ],
+)
+def test_mark_and_fingerprint_are_kept_apart(
+    bindings: tuple[SoftBinding, ...], mark: str | None, bits: str | None
+) -> None:
+    found = ManifestReading("trusted", soft_bindings=bindings)
+    assert (found.bound_mark, found.bound_print) == (mark, bits)

@@ -115,7 +115,8 @@ def test_release_carries_every_mark(studio: Any, mime: Mime) -> None:
     reading = read_manifest(out.data, mime, anchors=studio.press.anchors)
     assert (reading.verdict, reading.findings) == ("trusted", ())
     assert reading.manifest_id == out.manifest_id
-    assert [binding.value.hex() for binding in reading.soft_bindings] == [out.mark_id]
+    assert reading.bound_mark == out.mark_id
+    assert reading.bound_print == fingerprint(picture.frame).bits
     assert reading.warrant is not None
     assert reading.warrant["warrant_hash"] == draft.warrant.document.sha256
     assert reading.warrant["decision_hash"] == draft.warrant.document.decision_sha256

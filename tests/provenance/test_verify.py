@@ -116,6 +116,7 @@ def test_release_is_authentic(walls: Any, released: dict[str, Released], mime: M
         "trust lists": {"absent"},
         "labels": {"holds"},
         "watermark": {"holds"},
+        "fingerprint": {"holds"},
         "agreement": {"holds"},
         "consent": {"holds"},
         "log": {"holds"},

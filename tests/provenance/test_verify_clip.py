@@ -117,6 +117,7 @@ def test_a_released_video_is_authentic(
         "trust lists": {"absent"},
         "labels": {"holds"},
         "watermark": {"holds"},
+        "fingerprint": {"holds"},
         "agreement": {"holds"},
         "consent": {"holds"},
         "log": {"holds"},

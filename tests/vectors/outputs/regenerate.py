@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from provenance.assertions import LogPosition
 from provenance.c2pa import read_manifest
 from provenance.chains import CLAIM_SIGNING, TrustAnchors
+from provenance.fingerprints import fingerprint
 from provenance.manifest import CREATED_LABELS, SOURCE_TYPE, SwapClaim, build_manifest
 from provenance.media import Frame, decode, encode
 from provenance.pki import DevelopmentChain, make_development_chain
@@ -224,13 +225,14 @@ def claim_of(jpeg: bytes, **changes: Any) -> SwapClaim:
     reading = read_manifest(jpeg, "image/jpeg", anchors=TrustAnchors(()))
     assert reading.warrant is not None
     assert reading.consent is not None
-    [binding] = reading.soft_bindings
+    assert reading.bound_mark is not None
     said = reading.warrant
     fields: dict[str, Any] = {
-        "title": binding.value.hex(),
+        "title": reading.bound_mark,
         "mime": "image/jpeg",
-        "mark_id": binding.value,
+        "mark_id": bytes.fromhex(reading.bound_mark),
         "watermark": MARK_ALG,
+        "fingerprint": print_of(jpeg),
         "warrant_hash": said["warrant_hash"],
         "decision_hash": said["decision_hash"],
         "policy_sha256": said["policy_sha256"],
@@ -243,6 +245,11 @@ def claim_of(jpeg: bytes, **changes: Any) -> SwapClaim:
     return SwapClaim(**fields | changes)
 
 
+def print_of(data: bytes) -> str:
+    """The fingerprint of a file's pixels."""
+    return fingerprint(decode(data).frame).bits
+
+
 def signed_anew(
     pki: DevelopmentChain, stranger: DevelopmentChain, jpeg: bytes, webp: bytes
 ) -> dict[str, bytes]:
@@ -253,6 +260,7 @@ def signed_anew(
     second = Ingredient("second", small)
     spoilt = Ingredient("target", spoil(sign(pki, small, photograph())))
     other = encode(decode(webp).frame, "image/jpeg", xmp=xmp_of(jpeg))
+    marked = build_manifest(claim_of(jpeg, fingerprint=print_of(other)))
     denying = with_xmp(bare, deny_ai(xmp_of(jpeg)))
     return {
         "wrong_key.jpg": sign_with_wrong_key(pki, stranger, bare, definition, target, source),
@@ -260,7 +268,7 @@ def signed_anew(
         "two_parents.jpg": sign(pki, bare, definition, target, source, second),
         "tampered_parent.jpg": sign(pki, bare, definition, spoilt, source),
         "label_denies_ai.jpg": sign(pki, denying, definition, target, source),
-        "watermark_of_another.jpg": sign(pki, other, definition, target, source),
+        "watermark_of_another.jpg": sign(pki, other, marked, target, source),
         "path_traversal.jpg": sign_path_traversal(pki, bare, definition, target, source),
     }
 
