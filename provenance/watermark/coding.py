@@ -1,4 +1,4 @@
-"""The error-correcting code of the mark: 68 bits in, 204 out, read back from soft values.
+"""The error-correcting code of the mark: 72 bits in, 216 out, read back from soft values.
 
 A rate-1/3 tail-biting convolutional code with constraint length 9, decoded with a list: the best
 few messages come back in order, and the caller's checksum picks. Tail-biting costs no tail bits and
@@ -18,7 +18,7 @@ Soft: TypeAlias = npt.NDArray[np.float64]
 GENERATORS: Final = (0o557, 0o663, 0o711)
 """Rate 1/3, K = 9, free distance 18 (3GPP2 C.S0002, turbo-less channels)."""
 RATE: Final = len(GENERATORS)
-LIST_SIZE: Final = 8
+LIST_SIZE: Final = 4
 """Messages tried against the checksum; each one adds its share to the chance of a wrong id."""
 
 _MEMORY = 8

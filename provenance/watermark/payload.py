@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from provenance.watermark.coding import Bits
 
 ID_BYTES: Final = 6
 """48 bits: a random id collides with one of a million others at 4e-9 (watermark.md, section 7)."""
-VERSION: Final = 1
-PAYLOAD_BITS: Final = 68
-"""4 version + 48 id + 16 keyed checksum."""
+VERSION: Final = 2
+CHECK_BITS: Final = 20
+PAYLOAD_BITS: Final = 72
+"""4 version + 48 id + 20 keyed checksum: with the carrier, which follows from the id, 32 bits of a
+word that was not written with the key must be right by chance (`reading`)."""
 
-_MAC_BYTES = 2
 _DOOR = object()
 
 
@@ -49,23 +50,6 @@ class Payload:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise WarrantInvalid("a Payload cannot leave its process", code="WARRANT-REQUIRED")
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """What a reader found in one picture.
-
-    `state`: "read" (mark and id), or "present_unreadable" (a mark of this key, its id damaged; then
-    `mark_id` and `version` are None). `p_value`: upper bound on the chance that any picture
-    without this key's mark gives such a statistic, `searched` positions included. `statistic`: z.
-    """
-
-    mark_id: str | None
-    version: int | None
-    state: Literal["read", "present_unreadable"]
-    p_value: float
-    statistic: float
-    searched: int
 
 
 def issue_payload(warrant: ActiveWarrant, *, rng: Callable[[int], bytes]) -> Payload:
@@ -92,23 +76,26 @@ def require_payload(value: object) -> Payload:
 
 
 def pack_bits(mark_id: str, version: int, *, key: bytes) -> Bits:
-    """Return the 68 bits to embed, each 0 or 1: version, id, keyed checksum."""
-    body = bytes([version]) + bytes.fromhex(mark_id)
-    bits = np.unpackbits(np.frombuffer(body + _checksum(body, key), np.uint8))
-    return bits[4:]
+    """Return the 72 bits to embed, each 0 or 1: version, id, keyed checksum."""
+    said = int.from_bytes(bytes.fromhex(mark_id)) | version << 8 * ID_BYTES
+    word = said << CHECK_BITS | _checksum(mark_id, version, key)
+    return np.unpackbits(np.frombuffer(word.to_bytes(PAYLOAD_BITS // 8), np.uint8))
 
 
 def unpack_bits(bits: Bits, *, key: bytes) -> tuple[str, int] | None:
     """Return (mark id, version), or None unless version and checksum hold.
 
-    Random bits pass with chance 2^-20: 16 checksum bits, and one of 16 versions is known.
+    Random bits pass with chance 2^-24: 20 checksum bits, and one of 16 versions is known.
     """
-    whole = np.packbits(np.concatenate([np.zeros(4, np.uint8), bits])).tobytes()
-    body, checksum = whole[: 1 + ID_BYTES], whole[1 + ID_BYTES :]
-    if body[0] != VERSION or not hmac.compare_digest(checksum, _checksum(body, key)):
+    word = int.from_bytes(np.packbits(bits).tobytes())
+    said, check = word >> CHECK_BITS, word & (1 << CHECK_BITS) - 1
+    version = said >> 8 * ID_BYTES
+    mark_id = (said & (1 << 8 * ID_BYTES) - 1).to_bytes(ID_BYTES).hex()
+    if version != VERSION or check != _checksum(mark_id, version, key):
         return None
-    return body[1:].hex(), body[0]
+    return mark_id, version
 
 
-def _checksum(body: bytes, key: bytes) -> bytes:
-    return hmac.new(key, body, hashlib.sha256).digest()[:_MAC_BYTES]
+def _checksum(mark_id: str, version: int, key: bytes) -> int:
+    code = hmac.digest(key, bytes([version]) + bytes.fromhex(mark_id), hashlib.sha256)
+    return int.from_bytes(code[:4]) >> 32 - CHECK_BITS
