@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
+import scipy.stats.qmc
 
 from provenance.watermark.geometry import Matrix
 from provenance.watermark.pattern import RINGS, TILE_PX, Coefficients, Pattern, Plane
@@ -25,15 +27,20 @@ Points: TypeAlias = npt.NDArray[np.float64]
 DRIFT_PX: Final = 24
 """How far a block may lie from where the picture as a whole says."""
 
-_BLOCK_PX, _LARGE_BLOCK_PX = 256, 384
-_LARGE_PX: Final = 1500
+_BLOCKS: Final = 2.99
+"""Blocks along the longer side of a small picture: nine fix a perspective."""
+_LEAST_BLOCK_PX, _MOST_BLOCK_PX = 144, 384
 _MIN_ENERGY: Final = 0.02
 _LEAST_WEIGHT: Final = 0.15
 _STEPS_PX: Final = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
-_ROUNDS: Final = 3
+_ROUNDS: Final = 12
 _AFFINE_FROM, _PERSPECTIVE_FROM = 6, 9
-_BLUR_PX: Final = 17
+_NEAR_PX: Final = 17
 """Drift that the first, blurred look at the blocks bridges."""
+_SLANTS: Final = 16384
+_REACH_PX: Final = (6, 6, 12, 8, 10, 10, 6, 6)
+"""How far each law is tried: shifts, scale, turn, shear, perspective."""
+_CLIMBED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +80,16 @@ def fold(planes: Sequence[Plane]) -> Plane:
 def fold_blocks(planes: Sequence[Plane], pattern: Pattern) -> Folds | None:
     """Fold planes of one geometry, float32 (h, w) each; None where they are empty."""
     height, width = planes[0].shape
-    block = _BLOCK_PX if max(height, width) < _LARGE_PX else _LARGE_BLOCK_PX
+    block = int(np.clip(max(height, width) / _BLOCKS, _LEAST_BLOCK_PX, _MOST_BLOCK_PX))
     tiles, centres = [], []
     for y in range(0, height, block):
         for x in range(0, width, block):
             parts = [plane[y : y + block, x : x + block] for plane in planes]
             energy = sum(float(np.vdot(part, part)) for part in parts)
             if energy > _MIN_ENERGY * block * block * len(planes):
-                tiles.append(fold(parts))
+                # Folded from where the grid's tiles begin, not the block.
+                before = ((y % TILE_PX, 0), (x % TILE_PX, 0))
+                tiles.append(fold([np.pad(part, before) for part in parts]))
                 centres.append(((x + min(x + block, width)) / 2, (y + min(y + block, height)) / 2))
     if not tiles:
         return None
@@ -118,24 +127,33 @@ def move(spectrum: Coefficients, start: tuple[float, float], pattern: Pattern) -
     return np.asarray(spectrum * turns, np.complex64)
 
 
-def fit_drift(folds: Folds) -> Fit:
-    """Fit where the tile begins, from the place where all blocks agree best without drift."""
-    return _climb(folds, summit(folds.total))
+def fit_drift(folds: Folds, *, start: tuple[int, int] | None = None) -> Fit:
+    """Fit where the tile begins in each block, from `start` (x, y) on.
+
+    By default from where all blocks agree best without drift.
+    """
+    start, laws = start or summit(folds.total), _laws(folds)
+    near = _cut(folds.surfaces, start)
+    _, shift = _climb(near, np.zeros((2, len(near))), laws, _STEPS_PX)
+    return _fit_of(shift, start)
 
 
-def fit_blurred(folds: Folds) -> tuple[float, Fit]:
-    """Fit from a place that most blocks have near by, and return how far it stands out.
+def fit_slanted(folds: Folds) -> tuple[float, Fit]:
+    """Fit blocks that agree nowhere without drift; returns how well they agree then, and where.
 
-    For slanted pictures, whose blocks agree nowhere. The height is in deviations of the surface.
+    A place that most blocks have near by is found on blurred surfaces, many slants around it are
+    tried at once, and the best of them climbed. The agreement is in deviations of the surfaces.
     """
     spread = float(np.sqrt(np.mean(folds.surfaces**2))) + 1e-9
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_BLUR_PX, _BLUR_PX))
-    sums = np.zeros((TILE_PX, TILE_PX), np.float32)
-    for surface in folds.surfaces:
-        wide = np.pad(surface / spread, _BLUR_PX, mode="wrap")
-        sums += cv2.dilate(wide, kernel)[_BLUR_PX:-_BLUR_PX, _BLUR_PX:-_BLUR_PX]
-    height = float((sums.max() - np.median(sums)) / (sums.std() + 1e-9))
-    return height, _climb(folds, summit(sums))
+    start = summit(sum(_widen(surface, _NEAR_PX) for surface in folds.surfaces))
+    near = _cut(folds.surfaces, start)
+    laws = _laws(folds)
+    tried = np.tensordot(_slants(len(laws)), np.array(laws), axes=1)
+    coarse = _agreement([cv2.dilate(surface, np.ones((5, 5))) for surface in near], tried)
+    best = np.argsort(-coarse, kind="stable")[:_CLIMBED]
+    climbed = [_climb(near, tried[number], laws, _STEPS_PX[1:]) for number in best]
+    height, shift = max(climbed, key=lambda one: one[0])
+    return height / (spread * len(near) ** 0.5), _fit_of(shift, start)
 
 
 def straighten(folds: Folds, fit: Fit) -> Matrix:
@@ -183,26 +201,46 @@ def _correlate(spectra: Coefficients, pattern: Pattern) -> Plane:
     return np.asarray(scipy.fft.ifft2(matched).real * TILE_PX**2, np.float32)
 
 
-def _climb(folds: Folds, start: tuple[int, int]) -> Fit:
-    """Move all blocks together, then apart by a smooth law, as long as they agree better."""
+def _cut(surfaces: Plane, start: tuple[int, int]) -> list[Plane]:
+    """Return what lies within reach of a place, of each block's surface: (49, 49)."""
     reach = np.arange(-DRIFT_PX, DRIFT_PX + 1)
     columns, rows = (reach + start[0]) % TILE_PX, (reach + start[1]) % TILE_PX
-    local = [np.ascontiguousarray(s[rows][:, columns]) for s in folds.surfaces]
-    laws = _laws(folds)
-    shift = np.zeros((2, len(local)))
-    best = _agreement(local, shift[None])[0]
-    for step in _STEPS_PX:
+    return [np.ascontiguousarray(surface[rows][:, columns]) for surface in surfaces]
+
+
+def _widen(surface: Plane, side: int) -> Plane:
+    """Return the highest value within a disc, round the edges of the tile."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    wide = cv2.dilate(np.pad(surface, side, mode="wrap"), kernel)
+    return np.asarray(wide[side:-side, side:-side], np.float32)
+
+
+def _fit_of(shift: Points, start: tuple[int, int]) -> Fit:
+    drift = float(np.abs(shift - shift.mean(axis=1, keepdims=True)).max())
+    return Fit(shift.T + start, drift)
+
+
+def _climb(
+    near: list[Plane], shift: Points, laws: list[Points], steps: Sequence[float]
+) -> tuple[float, Points]:
+    """Move blocks by whichever law helps most, as long as they agree better."""
+    best = float(_agreement(near, shift[None])[0])
+    for step in steps:
+        moves = np.concatenate([by * step * np.array(laws) for by in (-2, -1, 1, 2)])
         for _ in range(_ROUNDS):
-            before = best
-            for law in laws:
-                tried = shift + (np.arange(-2, 3) * step)[:, None, None] * law
-                scores = _agreement(local, tried)
-                if scores.max() > best:
-                    best, shift = scores.max(), tried[int(scores.argmax())]
-            if best <= before:
+            tried = shift + moves
+            scores = _agreement(near, tried)
+            if scores.max() <= best:
                 break
-    starts = shift.T + start
-    return Fit(starts, float(np.abs(shift - shift.mean(axis=1, keepdims=True)).max()))
+            best, shift = float(scores.max()), tried[int(scores.argmax())]
+    return best, shift
+
+
+@lru_cache(maxsize=3)
+def _slants(laws: int) -> Points:
+    """Return ways to combine laws, evenly spread (Halton 1960): (n, laws), in pixels at the rim."""
+    even = scipy.stats.qmc.Halton(laws, scramble=False).random(_SLANTS)
+    return np.asarray((2 * even - 1) * _REACH_PX[:laws], np.float64)
 
 
 def _laws(folds: Folds) -> list[Points]:

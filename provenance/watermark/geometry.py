@@ -21,8 +21,8 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 
 TURNS: Final = 8
 """Four quarter turns, with and without a mirror."""
-MOST_CANONICAL_PX: Final = 1536
-"""Side of the part that is brought to the grid: 144 tiles say enough, and time stays bounded."""
+MOST_CANONICAL_PX: Final = 1280
+"""Side of the part that is brought to the grid: 100 tiles say enough, and time stays bounded."""
 
 _SMOOTH_FROM: Final = 1.25
 _EDGE_PX: Final = 9
@@ -102,10 +102,13 @@ def lay(lattice: Lattice) -> Matrix:
     return np.array([[x, -y, 0.0], [y, x, 0.0], [0.0, 0.0, 1.0]])
 
 
-def place(matrix: Matrix, shape: tuple[int, int]) -> tuple[Matrix, tuple[int, int]]:
+def place(
+    matrix: Matrix, shape: tuple[int, int]
+) -> tuple[Matrix, tuple[int, int], tuple[int, int]]:
     """Move the pattern's origin so that the picture's middle part starts there.
 
-    Returns the moved matrix and (height, width) of that part on the grid, at most 1536 px a side.
+    Returns the moved matrix, by how much (x, y) it was moved, and (height, width) of that part on
+    the grid, at most 1280 px a side.
     """
     height, width = shape
     corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1.0]])
@@ -115,7 +118,8 @@ def place(matrix: Matrix, shape: tuple[int, int]) -> tuple[Matrix, tuple[int, in
     spare = np.maximum(0, np.floor((high - low - MOST_CANONICAL_PX) / 2))
     low, high = low + spare, np.minimum(high - spare, low + spare + MOST_CANONICAL_PX)
     size = high - low
-    return matrix @ shift(low[0], low[1]), (max(1, int(size[1])), max(1, int(size[0])))
+    moved = int(low[0]), int(low[1])
+    return matrix @ shift(*moved), moved, (max(1, int(size[1])), max(1, int(size[0])))
 
 
 def warp(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plane, Plane]:

@@ -39,6 +39,8 @@ _NEAR: Final = ((1, 0), (0, 1), (1, 1), (1, -1))
 _STEPS: Final = ((0.5, 2.9), (0.2, 4.5), (0.1, 6.5))
 """Refinement: step in pixels, and how many tiles away the lattice points may lie that take part."""
 _SAME: Final = 0.01
+_SLANT_BLUR: Final = 0.02
+"""In tiles: how far peaks spread where the scale changes by some percent over the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +57,36 @@ class Lattice:
     x: float
 
 
-def search_lattices(planes: Sequence[Plane]) -> list[Lattice]:
-    """Return up to 8 lattices of whitened planes, float32 (h, w) each, clearest first.
+def search_lattices(spectrum: Plane, *, slanted: bool = False) -> list[Lattice]:
+    """Return up to 8 lattices of what `flatten` returned, clearest first.
 
-    Planes are views of one geometry (the frames of a clip); their spectra are summed.
+    `slanted`: look for blurred peaks, as of pictures whose scale changes from side to side.
     """
-    spectrum = _flatten(planes)
     found = [
-        _refine(correlation, y, x)
+        _refine(correlation, y, x, slanted=slanted)
         for low, high in pairwise(SCALES)
-        for correlation in [_correlate(spectrum, low, high)]
+        for correlation in [_correlate(spectrum, low, high, slanted=slanted)]
         for y, x in _find_combs(correlation, low, high)
     ]
     kept: list[Lattice] = []
     for one in sorted(found, key=lambda lattice: -lattice.score):
-        length = np.hypot(one.y, one.x)
-        if all(np.hypot(one.y - other.y, one.x - other.x) > _SAME * length for other in kept):
+        if not any(_are_same(one, other) for other in kept):
             kept.append(one)
     return kept[:MOST_LATTICES]
 
 
-def _flatten(planes: Sequence[Plane]) -> Plane:
-    """Return the power spectrum over its own surroundings, so that lines stand out everywhere."""
+def _are_same(one: Lattice, other: Lattice) -> bool:
+    """Whether two vectors span one lattice: a quarter turn changes nothing."""
+    apart = complex(one.x, one.y) / complex(other.x, other.y)
+    return min(abs(apart - unit) for unit in (1, -1, 1j, -1j)) <= _SAME
+
+
+def flatten(planes: Sequence[Plane]) -> Plane:
+    """Return the power spectrum over its own surroundings, so that lines stand out everywhere.
+
+    Of whitened planes, float32 (h, w) each: views of one geometry (the frames of a clip), summed.
+    Float32 (1024, 513).
+    """
     size = (_WINDOW_PX, _WINDOW_PX)
     power = np.zeros((_WINDOW_PX, _WINDOW_PX // 2 + 1), np.float32)
     for plane in planes:
@@ -100,7 +110,7 @@ def _windows(plane: Plane) -> list[Plane]:
     ]
 
 
-def _correlate(spectrum: Plane, low: float, high: float) -> Plane:
+def _correlate(spectrum: Plane, low: float, high: float, *, slanted: bool) -> Plane:
     """Return the autocorrelation for one band of scale, over its local deviation, origin central.
 
     Float32 (2 r + 1, 2 r + 1), lags as far as a lattice of that scale is followed.
@@ -110,8 +120,10 @@ def _correlate(spectrum: Plane, low: float, high: float) -> Plane:
     whole = scipy.fft.irfft2(spectrum * inside, s=(_WINDOW_PX, _WINDOW_PX))
     reach = min(_WINDOW_PX // 2 - 1, int(6.5 * TILE_PX * high) + 8)
     rolled = np.roll(whole, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
+    if slanted:
+        rolled = cv2.GaussianBlur(rolled, (0, 0), _SLANT_BLUR * TILE_PX * (low + high) / 2)
     size = np.abs(rolled)
-    usual = float(np.median(size))
+    usual = float(np.median(size[::3, ::3]))
     deviation = 1.25 * cv2.blur(np.minimum(size, 6 * usual), (63, 63)) + 0.05 * usual + 1e-12
     return np.asarray(np.minimum(rolled / deviation, _PEAK_CLIP), np.float32)
 
@@ -135,11 +147,11 @@ def _find_combs(correlation: Plane, low: float, high: float) -> list[tuple[int, 
     return [(int(rows[k]), int(columns[k])) for k in best]
 
 
-def _refine(correlation: Plane, start_y: int, start_x: int) -> Lattice:
+def _refine(correlation: Plane, start_y: int, start_x: int, *, slanted: bool) -> Lattice:
     """Move the first vector to where near and then far lattice points are highest together."""
     y, x, score = float(start_y), float(start_x), 0.0
     reach = len(correlation) // 2
-    for step, tiles in _STEPS:
+    for step, tiles in _STEPS[:1] if slanted else _STEPS:
         shifts = np.arange(-3, 4) * step
         ys, xs = (np.asarray(v) for v in np.meshgrid(y + shifts, x + shifts, indexing="ij"))
         points = _points(tiles, (reach - 4) / float(np.hypot(y, x)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -17,8 +17,8 @@ import numpy as np
 from provenance.watermark.alignment import (
     Fit,
     Folds,
-    fit_blurred,
     fit_drift,
+    fit_slanted,
     fold,
     fold_blocks,
     gather,
@@ -29,15 +29,15 @@ from provenance.watermark.alignment import (
     transform,
 )
 from provenance.watermark.geometry import TURNS, Matrix, lay, place, shift, turn, turn_back, warp
-from provenance.watermark.lattice import MOST_LATTICES, Lattice, search_lattices
+from provenance.watermark.lattice import MOST_LATTICES, Lattice, flatten, search_lattices
 from provenance.watermark.pattern import TILE_PX, Pattern, Plane
 from provenance.watermark.reading import Reading, read
 from provenance.watermark.whitening import whiten
 
 _UPRIGHT: Final = 3
-_SLANTED_BASES: Final = 4
-_SLANTED_TURNS: Final = 2
-MOST_LOOKS: Final = 1 + _UPRIGHT + MOST_LATTICES + _SLANTED_BASES * _SLANTED_TURNS
+_UPRIGHT_SCALES: Final = (1.0, 0.975, 0.95, 1.025)
+_SLANTED: Final = 2
+MOST_LOOKS: Final = 1 + _UPRIGHT + MOST_LATTICES + len(_UPRIGHT_SCALES) + _SLANTED
 """Looks that one key gets at one picture."""
 
 _LEAST_SYNC: Final = 4.6
@@ -49,10 +49,14 @@ _MIN_SIDE_PX: Final = 48
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Somewhere a mark may lie: whitened planes on the grid, the matrix from grid to picture."""
+    """Somewhere a mark may lie: whitened planes on the grid, the matrix from grid to picture.
+
+    `start`: where a tile begins on the planes (x, y), if the matrix was right about that.
+    """
 
     planes: list[Plane]
     matrix: Matrix
+    start: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,8 @@ class Search:
     def __init__(self, lumas: Sequence[Plane]) -> None:
         self._lumas = list(lumas)
         self._base = Place([whiten(plane) for plane in lumas], np.eye(3))
-        self._lattices: list[Lattice] | None = None
-        self._places: list[Place | None] = []
+        self._small = min(lumas[0].shape) < _MIN_SIDE_PX
+        self._places: dict[tuple[str, int], Place | None] = {}
 
     @property
     def stages(self) -> tuple[Callable[[Pattern], Iterator[Found]], ...]:
@@ -102,7 +106,7 @@ class Search:
 
     def laid(self, pattern: Pattern) -> Iterator[Found]:
         """Yield readings on the square lattices that the picture shows."""
-        for base in self._find_places():
+        for base in self._bring_all(self._squares, "square"):
             for number, _ in _rank_turns(fold(base.planes), pattern)[:1]:
                 turned = _turn_place(base, number)
                 folds = fold_blocks(turned.planes, pattern)
@@ -111,28 +115,50 @@ class Search:
                     yield _read_straightened(self._lumas, turned, folds, fit, pattern)
 
     def slanted(self, pattern: Pattern) -> Iterator[Found]:
-        """Yield readings where blocks agree best when each may lie a little elsewhere."""
-        for base in islice(chain([self._base], self._find_places()), _SLANTED_BASES):
-            tried: list[tuple[float, Place, Folds, Fit]] = []
-            for number in range(TURNS):
-                turned = _turn_place(base, number)
-                folds = fold_blocks(turned.planes, pattern)
-                if folds is not None and len(folds.centres) > 1:
-                    height, fit = fit_blurred(folds)
-                    tried.append((height, turned, folds, fit))
-            tried.sort(key=lambda one: -one[0])
-            for _, turned, folds, fit in tried[:_SLANTED_TURNS]:
-                yield _read_straightened(self._lumas, turned, folds, fit, pattern)
+        """Yield readings where blocks agree best when each may lie a little elsewhere.
 
-    def _find_places(self) -> Iterator[Place]:
-        """Yield the picture laid on each lattice; laid once, and only as far as asked."""
-        if self._lattices is None:
-            small = min(self._lumas[0].shape) < _MIN_SIDE_PX
-            self._lattices = [] if small else search_lattices(self._base.planes)
-        for number in range(len(self._lattices)):
-            if number == len(self._places):
-                self._places.append(_bring(self._lumas, lay(self._lattices[number])))
-            if (laid := self._places[number]) is not None:
+        Nearly upright pictures first, whose peaks a slant may have blurred out of sight.
+        """
+        if self._small:
+            return
+        for base in self._bring_all(self._upright_slants, "upright"):
+            yield from self._read_slanted(base, range(1), pattern)
+        for base in self._bring_all(self._slants, "slanted"):
+            yield from self._read_slanted(base, range(TURNS), pattern)
+
+    def _read_slanted(self, base: Place, turns: range, pattern: Pattern) -> Iterator[Found]:
+        tried: list[tuple[float, Place, Folds, Fit]] = []
+        for number in turns:
+            turned = _turn_place(base, number)
+            folds = fold_blocks(turned.planes, pattern)
+            if folds is not None and len(folds.centres) > 1:
+                agreement, fit = fit_slanted(folds)
+                tried.append((agreement, turned, folds, fit))
+        for _, turned, folds, fit in sorted(tried, key=lambda one: -one[0])[:1]:
+            yield _read_straightened(self._lumas, turned, folds, fit, pattern)
+
+    @cached_property
+    def _spectrum(self) -> Plane:
+        return flatten(self._base.planes)
+
+    @cached_property
+    def _squares(self) -> list[Lattice]:
+        return [] if self._small else search_lattices(self._spectrum)
+
+    @cached_property
+    def _upright_slants(self) -> list[Lattice]:
+        return [Lattice(0.0, 0.0, scale * TILE_PX) for scale in _UPRIGHT_SCALES]
+
+    @cached_property
+    def _slants(self) -> list[Lattice]:
+        return search_lattices(self._spectrum, slanted=True)[:_SLANTED]
+
+    def _bring_all(self, lattices: list[Lattice], kind: str) -> Iterator[Place]:
+        """Yield the picture laid on each lattice; once laid it is kept for the next key."""
+        for number, lattice in enumerate(lattices):
+            if (kind, number) not in self._places:
+                self._places[kind, number] = _bring(self._lumas, lay(lattice))
+            if (laid := self._places[kind, number]) is not None:
                 yield laid
 
 
@@ -158,7 +184,7 @@ def _read_straightened(
         anew = fold_blocks(better.planes, pattern) if better is not None else None
         if better is None or anew is None:
             break
-        at, folds, fit = better, anew, fit_drift(anew)
+        at, folds, fit = better, anew, fit_drift(anew, start=better.start)
     x, y = np.rint(fit.starts.mean(axis=0)).astype(int) % TILE_PX
     return Found(read(gather(folds, fit, pattern), pattern), at, (int(x), int(y)))
 
@@ -170,14 +196,14 @@ def _turn_place(at: Place, number: int) -> Place:
 
 def _bring(lumas: Sequence[Plane], matrix: Matrix) -> Place | None:
     """Bring planes to the grid and whiten them there; None where hardly a tile would be left."""
-    placed, size = place(matrix, lumas[0].shape)
+    placed, low, size = place(matrix, lumas[0].shape)
     if min(size) < _MIN_SIDE_PX:
         return None
     planes = []
     for luma in lumas:
         warped, inside = warp(luma, placed, size)
         planes.append(whiten(warped) * inside)
-    return Place(planes, placed)
+    return Place(planes, placed, (-low[0] % TILE_PX, -low[1] % TILE_PX))
 
 
 def _fill(plane: Plane, height: int, width: int) -> Plane:
