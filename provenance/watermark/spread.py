@@ -44,7 +44,7 @@ MIN_SIDE_PX: Final = 256
 
 _READ_AFTER: Final = (1, 2, 4, 8)
 _MOST_FRAMES, _SEARCHED_FRAMES = 8, 4
-_GROUPS: Final = len(_READ_AFTER) + 1
+_GROUPS: Final = len(_READ_AFTER) + 2
 """How often the frames of one clip are read."""
 
 _NEED: Final = 16.0
@@ -114,8 +114,9 @@ class SpreadMark:
         """Look for one mark in frames of one clip, all of a size: BGR uint8 (h, w, 3) each.
 
         Frames are summed; after 1, 2, 4 and 8 of them the sum is read at scale 1, and reading stops
-        as soon as an id is read. What is left unread is then searched thoroughly, four frames
-        together. Give keyframes first: they are the clearest. Raises `ShapeError`.
+        as soon as an id is read. What is left unread is then searched thoroughly: the first frame
+        alone, since codecs move a mark along with what moves, then four together. Give keyframes
+        first: they are the clearest. Raises `ShapeError`.
         """
         lumas: list[Plane] = []
         best: Detection | None = None
@@ -127,23 +128,28 @@ class SpreadMark:
                 if found is not None and found.state == "read":
                     return found
                 best = best or found
-        if not lumas:
-            return None
-        return self._detect(lumas[:_SEARCHED_FRAMES], _GROUPS, thorough=True) or best
+        for count in (1, _SEARCHED_FRAMES)[: len(lumas)]:
+            found = self._detect(lumas[:count], _GROUPS, thorough=True)
+            if found is not None and found.state == "read":
+                return found
+            best = best or found
+        return best
 
-    def measure_presence(self, image: Frame) -> float:
-        """Return the highest presence statistic of the whole search, whether or not it is a claim.
+    def survey(self, image: Frame) -> tuple[float, bool]:
+        """Return the highest presence statistic of the whole search, and whether it has a claim.
 
         For benchmarks and reports; raises `ShapeError`.
         """
         require_frame(image)
-        search = Search([luma(image)])
-        return max(
-            found.reading.presence
+        search, looks = Search([luma(image)]), MOST_LOOKS * len(self._patterns)
+        readings = [
+            found.reading
             for pattern in self._patterns
             for stage in search.stages
             for found in stage(pattern)
-        )
+        ]
+        claimed = any(reading.claims(looks) for reading in readings)
+        return max(reading.presence for reading in readings), claimed
 
     def _detect(self, lumas: list[Plane], groups: int, *, thorough: bool) -> Detection | None:
         if min(lumas[0].shape) < _MIN_READ_PX:

@@ -145,9 +145,10 @@ def test_a_pattern_that_stands_still_does_not_flicker(host: Rgb) -> None:
 def test_a_codec_returns_as_many_frames_of_even_sides(codec: str, host: Rgb) -> None:
     small = [np.ascontiguousarray(host[:65, shift : 97 + shift]) for shift in range(6)]
     coded = recode_frames(small, crf=28, codec=codec)
-    assert [frame.shape for frame in coded] == [(64, 96, 3)] * 6
-    assert all(psnr(a[:64, :96], b) > 25 for a, b in zip(small, coded, strict=True))
+    assert [frame.shape for frame in coded.frames] == [(64, 96, 3)] * 6
+    assert coded.keyframes[0] == 0
+    assert all(psnr(a[:64, :96], b) > 25 for a, b in zip(small, coded.frames, strict=True))
 
 
 def test_a_faster_copy_shows_each_second_in_thirty_frames(host: Rgb) -> None:
-    assert len(video._faster([host[:64, :64]] * 25)) == 30
+    assert len(video._faster([host[:64, :64]] * 25).frames) == 30

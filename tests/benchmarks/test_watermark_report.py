@@ -117,12 +117,12 @@ def test_claims_and_wrong_ids_are_loud(report: dict[str, Any]) -> None:
         "searched": 16384,
         "threshold": 6.86,
         "kinds": {"noise": row},
-        "wrong_keys": {"n": 9, "claims": 0, "max": 4.0},
+        "wrong_keys": {"wrong": {"n": 9, "claims": 1, "max": None}},
     }
     copy = {"frames_read": 3, "n": 12, "wrong": 1, "clip": "WRONG ID"}
     report["video"] = {"clip": {"frames": 9, "psnr": 42, "flicker": 0.1, "copies": {"cut": copy}}}
     page = render.render(report)
-    assert "no claim: **MISSED by 1**" in page
+    assert "no claim: **MISSED by 2**" in page
     assert "at least 1000 hosts: met" in page
     assert "| cut | 3 of 12 | 1 | **WRONG ID** |" in page
 
