@@ -154,7 +154,8 @@ class Bindings:
         self, row: ReleaseRow, exhibit: Exhibit, budget: Budget
     ) -> Recovered | RecoveredClip:
         if isinstance(exhibit, PictureExhibit) and row.mime != VIDEO:
-            return compare(row, exhibit.picture.frame, store=self.store)
+            lies = exhibit.mark.geometry if exhibit.mark else None
+            return compare(row, exhibit.picture.frame, store=self.store, geometry=lies)
         return compare_clip(row, exhibit.sight, store=self.store, budget=budget)
 
     def _alike(

@@ -19,13 +19,13 @@ from provenance.embedding import find_store
 from provenance.errors import NeverReleased, Tampered, Unmarked, Unreadable, Untrusted
 from provenance.evidence import Evidence, LabelMeaning, Meaning, Report, State, Subject
 from provenance.exhibit import Exhibit, PictureExhibit
-from provenance.fingerprints import MATCH_DISTANCE, distance, fingerprint
-from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
+from provenance.fingerprints import MATCH_DISTANCE
 from provenance.mark_words import state_mark, state_print, state_quote
-from provenance.media import Picture, decode
+from provenance.media import Picture
 from provenance.reading import ManifestReading
 from provenance.records import Archive, look_at_consents, look_at_log, look_at_release
-from provenance.recovery import recover, state_copy
+from provenance.recovery import compare as compare_picture
+from provenance.recovery import recover, state_copy, state_marked
 from provenance.registry import ReleaseRow
 from provenance.second_engine import compare
 from provenance.signer_status import state_signer
@@ -199,9 +199,7 @@ class Case:
         reading = self._read_kept(row, archive)
         # Not the registry's fingerprint: a row is not signed, the kept output is.
         if isinstance(self.exhibit, PictureExhibit) and row.mime != VIDEO:
-            self._compare_pictures(
-                self.exhibit.picture, decode(archive.store.get(row.output_sha256))
-            )
+            self._compare_pictures(row, self.exhibit.picture, archive)
         else:
             self._compare_looks(row, archive)
         return self._report("recovered", reading, row.mark_id)
@@ -217,32 +215,33 @@ class Case:
                 evidence=tuple(self.lines),
             )
 
-    def _compare_pictures(self, copy: Picture, original: Picture) -> None:
-        """Look for another picture, then for a part that was changed."""
-        bits = distance(fingerprint(original.frame), fingerprint(copy.frame))
-        self._say(
-            "fingerprint",
-            "holds" if bits <= MATCH_DISTANCE else "fails",
-            f"{bits} of 256 bits differ from the released picture, {MATCH_DISTANCE} may",
-        )
-        if bits > MATCH_DISTANCE:
+    def _compare_pictures(self, row: ReleaseRow, copy: Picture, archive: Archive) -> None:
+        """Look for another picture, then for a part that was changed, then for what lies around."""
+        lies = None if self.mark is None else self.mark.geometry
+        found = compare_picture(row, copy.frame, store=archive.store, geometry=lies)
+        self.lines += state_marked(found)
+        if not found.comparable:
+            raise Unreadable(
+                "the mark leads to a release, but this part of it cannot be told from others",
+                mend="ask for the file as it was released",
+                evidence=tuple(self.lines),
+            )
+        if found.bits > MATCH_DISTANCE:
             raise Tampered(
                 "the mark is that of another picture: it was copied here, or the picture changed",
                 evidence=tuple(self.lines),
             )
         # A hash of the whole does not see a pasted face.
-        levels = worst_block(original.frame, copy.frame)
-        alike = levels <= MAX_BLOCK_DIFFERENCE
-        self._say(
-            "likeness",
-            "holds" if alike else "fails",
-            f"the block that differs most does so by {levels:.1f} of 255 levels, "
-            f"{MAX_BLOCK_DIFFERENCE:g} may; finer changes are not seen",
-        )
-        if not alike:
+        if not found.alike:
             raise Tampered(
                 "the mark leads to a release, but a part of this picture was changed since",
                 mend="ask for the file as it was released",
+                evidence=tuple(self.lines),
+            )
+        if found.framed:
+            raise Tampered(
+                "this contains a picture that was released here, and other content around it",
+                mend="ask for the file as it was released, or cut away what lies around",
                 evidence=tuple(self.lines),
             )
 

@@ -145,11 +145,12 @@ def fit_slanted(folds: Folds) -> tuple[float, Fit]:
     tried at once, and the best of them climbed. The agreement is in deviations of the surfaces.
     """
     spread = float(np.sqrt(np.mean(folds.surfaces**2))) + 1e-9
-    start = summit(sum(_widen(surface, _NEAR_PX) for surface in folds.surfaces))
+    wide = np.sum([_widen(surface, _NEAR_PX) for surface in folds.surfaces], axis=0)
+    start = summit(wide)
     near = _cut(folds.surfaces, start)
     laws = _laws(folds)
     tried = np.tensordot(_slants(len(laws)), np.array(laws), axes=1)
-    coarse = _agreement([cv2.dilate(surface, np.ones((5, 5))) for surface in near], tried)
+    coarse = _agreement([_grow(surface) for surface in near], tried)
     best = np.argsort(-coarse, kind="stable")[:_CLIMBED]
     climbed = [_climb(near, tried[number], laws, _STEPS_PX[1:]) for number in best]
     height, shift = max(climbed, key=lambda one: one[0])
@@ -157,14 +158,17 @@ def fit_slanted(folds: Folds) -> tuple[float, Fit]:
 
 
 def straighten(folds: Folds, fit: Fit) -> Matrix:
-    """Return the matrix from the pattern to the grid that a fit stands for."""
-    pattern_points = folds.centres - fit.starts
-    if len(folds.centres) >= _PERSPECTIVE_FROM:
-        found, _ = cv2.findHomography(pattern_points, folds.centres, 0)
-        if found is not None:
-            return np.asarray(found, np.float64)
-    known = np.column_stack([pattern_points, np.ones(len(pattern_points))])
-    solved, *_ = np.linalg.lstsq(known, folds.centres, rcond=None)
+    """Return the matrix from the pattern to the grid that a fit stands for.
+
+    Blocks in one row or column say nothing of shear: turn, scale and shift alone are taken then.
+    """
+    before, after = folds.centres - fit.starts, folds.centres
+    if np.linalg.matrix_rank(after - after.mean(axis=0)) < 2:
+        return _fit_similarity(before, after)
+    if len(after) >= _PERSPECTIVE_FROM:
+        return np.asarray(cv2.findHomography(before, after, 0)[0], np.float64)
+    known = np.column_stack([before, np.ones(len(before))])
+    solved, *_ = np.linalg.lstsq(known, after, rcond=None)
     matrix = np.eye(3)
     matrix[:2] = solved.T
     return matrix
@@ -176,6 +180,17 @@ def gather(folds: Folds, fit: Fit, pattern: Pattern) -> Coefficients:
     rows, columns = pattern.waves
     turns = np.exp(2j * np.pi / TILE_PX * (np.outer(y, rows) + np.outer(x, columns)))
     return np.asarray((folds.spectra * turns).sum(axis=0), np.complex64)
+
+
+def _fit_similarity(before: Points, after: Points) -> Matrix:
+    """Return turn, scale and shift of least error, as a matrix; at least two different points."""
+    one, two = (points[:, 0] + 1j * points[:, 1] for points in (before, after))
+    spread = one - one.mean()
+    turn = np.vdot(spread, two) / np.vdot(spread, spread).real
+    move = two.mean() - turn * one.mean()
+    return np.array(
+        [[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag], [0.0, 0.0, 1.0]]
+    )
 
 
 def _fold(plane: Plane) -> Plane:
@@ -206,6 +221,11 @@ def _cut(surfaces: Plane, start: tuple[int, int]) -> list[Plane]:
     reach = np.arange(-DRIFT_PX, DRIFT_PX + 1)
     columns, rows = (reach + start[0]) % TILE_PX, (reach + start[1]) % TILE_PX
     return [np.ascontiguousarray(surface[rows][:, columns]) for surface in surfaces]
+
+
+def _grow(surface: Plane) -> Plane:
+    """Let a summit be met from two pixels away."""
+    return np.asarray(cv2.dilate(surface, np.ones((5, 5), np.uint8)), np.float32)
 
 
 def _widen(surface: Plane, side: int) -> Plane:

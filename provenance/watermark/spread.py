@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from provenance.errors import AlreadyMarked, MarkKeyRefused, NotMarkable
+from provenance.errors import AlreadyMarked, MarkKeyRefused, NotMarkable, ShapeError
 from provenance.media import require_frame
 from provenance.pixels import Frame
 from provenance.watermark.alignment import fold, transform
@@ -122,6 +122,11 @@ class SpreadMark:
         best: Detection | None = None
         for frame in islice(frames, _MOST_FRAMES):
             require_frame(frame)
+            if lumas and frame.shape[:2] != lumas[0].shape:
+                height, width = lumas[0].shape
+                raise ShapeError(
+                    actual=frame.shape, expected=f"frames of one size, ({height}, {width}, 3)"
+                )
             lumas.append(luma(frame))
             if len(lumas) in _READ_AFTER:
                 found = self._detect(lumas, _GROUPS, thorough=False)
@@ -210,7 +215,7 @@ def _report(found: Found, looks: int, key: int, pattern: Pattern) -> Detection:
 def _map_confidence(found: Found, pattern: Pattern) -> npt.NDArray[np.float32] | None:
     """Return how far each tile agrees with the mark that was read: float32 (rows, columns).
 
-    Tiles are those of the grid, from its first whole one on.
+    Tiles are those of the grid, from its first whole one on; the last ones may lie over the edge.
     """
     reading, (x, y) = found.reading, found.start
     if reading.mark_id is None or reading.version is None:

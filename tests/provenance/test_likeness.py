@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from provenance.errors import ShapeError
-from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block
+from provenance.likeness import MAX_BLOCK_DIFFERENCE, worst_block, worst_covered_block
 from provenance.media import decode
 
 
@@ -64,3 +64,28 @@ def test_only_frames_are_compared(frame: Any, bad: Any) -> None:
     for pair in ((frame, bad), (bad, frame)):
         with pytest.raises(ShapeError):
             worst_block(*pair)
+
+
+def test_only_what_is_covered_is_compared(frame: Any) -> None:
+    changed = frame.copy()
+    h, w = frame.shape[:2]
+    changed[: h // 2] = 128
+    covered = np.zeros((h, w), np.bool_)
+    covered[h // 2 :] = True
+    assert worst_covered_block(frame, changed, covered) < MAX_BLOCK_DIFFERENCE
+    changed[h * 3 // 4 : h * 7 // 8, w // 3 : w // 2] = 128
+    assert worst_covered_block(frame, changed, covered) > MAX_BLOCK_DIFFERENCE
+
+
+def test_all_that_is_covered_is_the_whole(frame: Any) -> None:
+    copy = recode(frame, 50)
+    covered = np.ones(frame.shape[:2], np.bool_)
+    assert worst_covered_block(frame, copy, covered) == worst_block(frame, copy)
+
+
+@pytest.mark.parametrize("rows", [0, 7])
+def test_what_is_hardly_covered_agrees_with_nothing(frame: Any, rows: int) -> None:
+    """Seven of 512 rows are less than a quarter of a block, which has 32 of them."""
+    covered = np.zeros(frame.shape[:2], np.bool_)
+    covered[:rows] = True
+    assert worst_covered_block(frame, frame, covered) == 255

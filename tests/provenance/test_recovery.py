@@ -12,11 +12,21 @@ import pytest
 
 from policies.errors import StoreUnavailable
 from provenance.errors import MediaError, ShapeError
-from provenance.fingerprints import MATCH_DISTANCE, TURNS, fingerprint
+from provenance.fingerprints import MATCH_DISTANCE, MIN_QUALITY, TURNS, fingerprint
 from provenance.likeness import MAX_BLOCK_DIFFERENCE
 from provenance.media import decode, encode
-from provenance.recovery import compare, recover, state_copy
+from provenance.recovery import (
+    MAX_AROUND,
+    Recovered,
+    compare,
+    describe,
+    recover,
+    state_copy,
+    state_marked,
+)
+from provenance.registration import Shown
 from provenance.registry import Registry
+from provenance.watermark import Geometry
 
 PERSON = "image/png"
 
@@ -33,7 +43,7 @@ def frame(gallery: Any) -> Any:
 
 
 def without_mark(frame: Any) -> Any:
-    """A small, badly stored copy, in which no mark can be read any more."""
+    """A small, badly stored copy; nobody asks here whether a mark is left in it."""
     small = cv2.resize(frame, (160, 160), interpolation=cv2.INTER_AREA)
     return decode(encode(small, "image/jpeg")).frame
 
@@ -45,7 +55,6 @@ def look(studio: Any, frame: Any) -> Any:
 def test_a_copy_without_manifest_or_mark_is_found(gallery: Any, frame: Any) -> None:
     studio, released = gallery
     copy = without_mark(frame)
-    assert studio.watermark.detect(copy) is None
     found = look(studio, copy)
     assert [one.row.mark_id for one in found] == [released[PERSON].mark_id]
     assert found[0].agrees
@@ -142,3 +151,151 @@ def test_a_release_is_compared_by_its_row(gallery: Any, studio: Any, frame: Any)
     manifest = dataclasses.replace(row, output_sha256=row.manifest_sha256)
     with pytest.raises(MediaError):
         compare(manifest, frame, store=studio.store)
+
+
+# ------------------------------------------------------------------- parts, as their marks say
+
+
+def shift(x: float, y: float) -> Any:
+    return np.array([[1.0, 0, x], [0, 1.0, y], [0, 0, 1.0]])
+
+
+def crop(frame: Any) -> Any:
+    return np.ascontiguousarray(frame[60:460, 40:480])
+
+
+def pasted(frame: Any) -> Any:
+    changed = frame.copy()
+    changed[204:256, 170:256] = 128
+    return changed
+
+
+CROPPED = Geometry.of(shift(-40, -60))
+
+
+@pytest.fixture
+def row(gallery: Any) -> Any:
+    return gallery[0].registry.by_mark(gallery[1][PERSON].mark_id)
+
+
+def test_a_crop_is_compared_where_its_mark_says(studio: Any, frame: Any, row: Any) -> None:
+    copy = crop(frame)
+    assert not compare(row, copy, store=studio.store).agrees
+    found = compare(row, copy, store=studio.store, geometry=CROPPED)
+    assert found.agrees
+    said = state_marked(found)
+    assert [(line.subject, line.state) for line in said] == [
+        ("fingerprint", "holds"),
+        ("likeness", "holds"),
+    ]
+    share = round(100 * 400 * 440 / 512**2)
+    assert said[0].words.startswith(f"shows {share} % of the released picture; only that was")
+
+
+def test_a_turn_back_is_of_the_whole_alone(studio: Any, frame: Any, row: Any) -> None:
+    """What no mark placed is never compared in part."""
+    mirrored = np.ascontiguousarray(frame[:, ::-1])
+    assert compare(row, mirrored, store=studio.store, turn="mirrored").agrees
+    assert not compare(row, mirrored, store=studio.store).agrees
+
+
+def test_what_agrees_as_a_whole_is_not_called_a_part(studio: Any, frame: Any, row: Any) -> None:
+    found = compare(row, frame, store=studio.store, geometry=CROPPED)
+    assert found.agrees
+    assert found.shown is None
+    assert "only" not in state_marked(found)[0].words
+
+
+def test_a_change_inside_a_crop_is_found(studio: Any, frame: Any, row: Any) -> None:
+    found = compare(row, crop(pasted(frame)), store=studio.store, geometry=CROPPED)
+    assert found.shown is not None
+    assert found.bits <= MATCH_DISTANCE
+    assert not found.agrees
+    assert [line.state for line in state_marked(found)] == ["holds", "fails"]
+
+
+def test_a_crop_of_another_picture_does_not_agree(studio: Any, row: Any) -> None:
+    other = crop(studio.picture("persona1_0").frame)
+    found = compare(row, other, store=studio.store, geometry=CROPPED)
+    assert not found.agrees
+    assert [line.state for line in state_marked(found)] == ["fails"]
+
+
+def test_a_page_with_the_picture_in_it_is_no_copy(studio: Any, frame: Any, row: Any) -> None:
+    page = np.full((700, 800, 3), 255, np.uint8)
+    page[90:602, 200:712] = frame
+    lies = Geometry.of(shift(200, 90))
+    assert compare(row, page, store=studio.store, geometry=lies).agrees  # a plain border
+    cv2.putText(page, "breaking news", (20, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (0,) * 3, 2)
+    found = compare(row, page, store=studio.store, geometry=lies)
+    assert found.alike
+    assert not found.agrees
+    said = state_marked(found)
+    assert [line.state for line in said] == ["holds", "holds", "fails"]
+    assert "other content" in said[-1].words
+
+
+def test_a_part_of_too_little_structure_agrees_with_nothing(
+    studio: Any, frame: Any, row: Any
+) -> None:
+    """A flat part lies somewhere in many pictures, and every flat picture is like it."""
+    flat = np.full((300, 300, 3), 90, np.uint8)
+    found = compare(row, flat, store=studio.store, geometry=CROPPED)
+    assert found.shown is not None
+    assert not found.comparable
+    assert not found.agrees
+    said = state_marked(found)
+    assert [(line.subject, line.state) for line in said] == [("fingerprint", "warns")]
+    assert "too little structure" in said[0].words
+
+
+def test_what_has_no_place_is_compared_as_a_whole(studio: Any, frame: Any, row: Any) -> None:
+    tiny = np.ascontiguousarray(frame[200:300, 200:300])
+    lies = Geometry.of(shift(-200, -200))
+    found = compare(row, tiny, store=studio.store, geometry=lies)
+    assert found.shown is None
+    assert not found.agrees
+
+
+def turned(degrees: float, scale: float, *, mirrored: bool = False) -> Geometry:
+    matrix = np.vstack([cv2.getRotationMatrix2D((0, 0), degrees, scale), [0, 0, 1]])
+    return Geometry.of(matrix @ np.diag([-1.0 if mirrored else 1.0, 1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("lies", "words"),
+    [
+        (turned(0, 1), "shows 64 % of the released picture"),
+        (turned(5, 0.5), "shows 64 % of the released picture, turned 5.0 degrees to the left, "
+         "at 50 % size"),
+        (turned(-30, 1), "shows 64 % of the released picture, turned 30.0 degrees to the right"),
+        (turned(0.04, 1.004), "shows 64 % of the released picture"),
+        (turned(-0.04, 1), "shows 64 % of the released picture"),
+        (turned(0, 2, mirrored=True), "shows 64 % of the released picture, mirrored, at 200 % "
+         "size"),
+    ],
+)  # fmt: skip
+def test_what_is_shown_is_said_exactly(lies: Geometry, words: str) -> None:
+    some = np.zeros((8, 8, 3), np.uint8)
+    assert describe(Shown(some, some, np.ones((8, 8), np.bool_), 0.64, 0.0, lies)) == words
+
+
+@pytest.mark.parametrize(
+    ("changes", "agrees"),
+    [
+        ({}, True),
+        ({"bits": MATCH_DISTANCE + 1}, False),
+        ({"levels": MAX_BLOCK_DIFFERENCE + 0.1}, False),
+        ({"quality": MIN_QUALITY - 1}, False),
+        ({"around": MAX_AROUND + 0.1}, False),
+        ({"around": MAX_AROUND}, True),
+    ],
+)
+def test_every_limit_of_a_part_counts(row: Any, changes: dict[str, Any], agrees: bool) -> None:
+    some = np.zeros((8, 8, 3), np.uint8)
+    around = changes.pop("around", 0.0)
+    shown = Shown(some, some, np.ones((8, 8), np.bool_), 0.64, around, CROPPED)
+    fields = {"bits": MATCH_DISTANCE, "levels": MAX_BLOCK_DIFFERENCE, "quality": MIN_QUALITY}
+    original: Any = None
+    found = Recovered(row, original, TURNS[0], shown=shown, **fields | changes)
+    assert found.agrees is agrees

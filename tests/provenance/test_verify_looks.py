@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -10,6 +12,12 @@ import pytest
 
 from provenance.errors import Unmarked
 from provenance.media import decode, encode
+
+
+def blind(studio: Any) -> Any:
+    """A verifier that finds no mark, as if it were gone."""
+    watermark = SimpleNamespace(alg=studio.watermark.alg, detect=lambda _frame: None)
+    return replace(studio.verifier, watermark=watermark)
 
 
 def small(data: bytes) -> Any:
@@ -21,7 +29,7 @@ def test_a_copy_without_manifest_and_mark_is_recovered_by_its_looks(gallery: Any
     one = released["image/png"]
     mirrored = np.ascontiguousarray(small(one.data)[:, ::-1])
     for frame, lies in ((small(one.data), "as released"), (mirrored, "mirrored")):
-        report = studio.verifier.verify(encode(frame, "image/jpeg"))
+        report = blind(studio).verify(encode(frame, "image/jpeg"))
         assert (report.verdict, report.manifest_id) == ("recovered", one.manifest_id)
         assert report.mark_id == one.mark_id
         said = {line.subject: line for line in report.evidence}
@@ -35,5 +43,5 @@ def test_an_edited_copy_without_a_mark_is_not_recovered(gallery: Any) -> None:
     frame = small(released["image/png"].data).copy()
     frame[64:80, 53:80] = 128
     with pytest.raises(Unmarked) as caught:
-        studio.verifier.verify(encode(frame, "image/jpeg"))
+        blind(studio).verify(encode(frame, "image/jpeg"))
     assert [line.state for line in caught.value.evidence if line.subject == "likeness"] == ["warns"]
