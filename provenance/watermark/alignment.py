@@ -160,10 +160,11 @@ def fit_slanted(folds: Folds) -> tuple[float, Fit]:
 def straighten(folds: Folds, fit: Fit) -> Matrix:
     """Return the matrix from the pattern to the grid that a fit stands for.
 
-    Blocks in one row or column say nothing of shear: turn, scale and shift alone are taken then.
+    Few blocks, or blocks in one row, say nothing of shear: turn, scale and shift are taken then.
     """
     before, after = folds.centres - fit.starts, folds.centres
-    if np.linalg.matrix_rank(after - after.mean(axis=0)) < 2:
+    in_line = np.linalg.matrix_rank(after - after.mean(axis=0)) < 2
+    if in_line or len(after) < _AFFINE_FROM:
         return _fit_similarity(before, after)
     if len(after) >= _PERSPECTIVE_FROM:
         return np.asarray(cv2.findHomography(before, after, 0)[0], np.float64)

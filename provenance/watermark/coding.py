@@ -16,7 +16,7 @@ Bits: TypeAlias = npt.NDArray[np.uint8]
 Soft: TypeAlias = npt.NDArray[np.float64]
 
 GENERATORS: Final = (0o557, 0o663, 0o711)
-"""Rate 1/3, K = 9, free distance 18 (3GPP2 C.S0002, turbo-less channels)."""
+"""Rate 1/3, K = 9, free distance 18 (the rate-1/3 convolutional code of 3GPP2 C.S0002)."""
 RATE: Final = len(GENERATORS)
 LIST_SIZE: Final = 4
 """Messages tried against the checksum; each one adds its share to the chance of a wrong id."""

@@ -46,7 +46,7 @@ class Geometry:
 
     @property
     def scale(self) -> float:
-        """Of lengths, at the picture's corner: 0.5 after halving."""
+        """Of lengths, by the linear part of the homography: 0.5 after halving."""
         return math.sqrt(abs(self._turn))
 
     @property
@@ -56,7 +56,7 @@ class Geometry:
 
     @property
     def rotation_deg(self) -> float:
-        """Counter-clockwise as seen, 0 to 360."""
+        """Counter-clockwise as seen, 0 to 360, by the linear part."""
         (a, _, _), (d, _, _), _ = self.homography
         if self.mirrored:
             a, d = -a, -d

@@ -1,10 +1,10 @@
 """The keyed pattern: which frequencies of a 128-px tile carry what, and with which secret phases.
 
-Decides everything about the mark that a key determines. A third of the frequencies only help to
-find the mark: *sync* has the same phases in every mark of a key, *claim* tells which of 256
-carriers a mark uses and is what a claim of presence rests on. The others carry the coded id. Which
-carrier a mark has follows from its id: whoever averages many marked pictures gets the sync phases
-and a blend of carriers that claims and says nothing (docs/watermark.md, section "Forging").
+Decides everything about the mark that a key determines. Of the frequencies a sixth are *sync*: the
+same phases in every mark of a key, by which it is found. An eighth are *claim*: they tell which of
+256 carriers a mark uses, and a claim of presence rests on them. The others carry the coded id.
+Which carrier a mark has follows from its id: whoever averages many marked pictures gets the sync
+phases and a blend of carriers (docs/watermark.md, "Forging by averaging").
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Coefficients: TypeAlias = npt.NDArray[np.complex64]
 
 KEY_BYTES: Final = 32
 TILE_PX: Final = 128
-"""64 loses 4 dB after WebP 50, 256 loses on small crops (watermark.md, section 5)."""
+"""64 loses 4 dB after WebP 50, 256 loses on small crops; measured."""
 CARRIERS: Final = 256
 CODED_BITS: Final = PAYLOAD_BITS * RATE
 RINGS: Final = 7
@@ -55,9 +55,11 @@ class Pattern:
     """
 
     def __init__(self, *, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise MarkKeyRefused(f"a watermark key has {KEY_BYTES} bytes, got {len(key)}")
+        if type(key) is not bytes or len(key) != KEY_BYTES:
+            raise MarkKeyRefused(f"a watermark key is {KEY_BYTES} bytes")
         self._mac_key, self._carrier_key = _derive(key, "mac"), _derive(key, "carrier")
+        self._choice_key = _derive(key, "choice")
+        self._pad = np.unpackbits(np.frombuffer(_derive(key, "pad"), np.uint8))[:PAYLOAD_BITS]
         draws = _Draws(_derive(key, "pattern"), 0)
         rows, columns = _band()
         roles = _deal_roles(draws, len(rows))
@@ -83,7 +85,7 @@ class Pattern:
 
     def carrier_of(self, mark_id: str) -> int:
         """Return the number of the carrier that a mark with this id has, 0 to 255."""
-        return hmac.digest(self._carrier_key, bytes.fromhex(mark_id), hashlib.sha256)[0]
+        return hmac.digest(self._choice_key, bytes.fromhex(mark_id), hashlib.sha256)[0]
 
     def carrier(self, number: int) -> Coefficients:
         """Return the phases of claim and data frequencies in carrier `number`, complex64."""
@@ -92,7 +94,8 @@ class Pattern:
 
     def spell(self, mark_id: str, version: int) -> Coefficients:
         """Return the phases of all frequencies in a mark that says this id, complex64."""
-        signs = self.signs(encode_bits(pack_bits(mark_id, version, key=self._mac_key)))
+        word = pack_bits(mark_id, version, key=self._mac_key) ^ self._pad
+        signs = self.signs(encode_bits(word))
         return np.concatenate([self.sync, self.carrier(self.carrier_of(mark_id)) * signs])
 
     def signs(self, coded: Bits) -> npt.NDArray[np.float32]:
@@ -104,9 +107,10 @@ class Pattern:
         """Return (mark id, version) of 72 bits read on carrier `number`, or None.
 
         None unless version and checksum hold and the id has that carrier. For bits drawn without
-        the key that happens with chance 2^-32: 4 version, 20 checksum, 8 carrier.
+        the key that happens with chance 2^-32: 4 version, 20 checksum, 8 carrier. A keyed pad lies
+        over the word, so that no word, not even nought, is likelier than another.
         """
-        found = unpack_bits(bits, key=self._mac_key)
+        found = unpack_bits(bits ^ self._pad, key=self._mac_key)
         return found if found is not None and self.carrier_of(found[0]) == number else None
 
     def tile(self, mark_id: str, version: int) -> Plane:

@@ -1,7 +1,7 @@
 """What a mark says: a random id and a version, and who may make one say it.
 
 A `Payload` is a capability: only `issue_payload` makes one, and only for a warrant that is active
-at that moment. The id is random and holds nothing about people; it leads to a registry row. Sixteen
+at that moment. The id is random and holds nothing about people; it leads to a registry row. Twenty
 keyed bits after it make a damaged or invented id read as unreadable, not as another id.
 """
 
@@ -21,7 +21,7 @@ from policies.warrants import ActiveWarrant, require_active
 from provenance.watermark.coding import Bits
 
 ID_BYTES: Final = 6
-"""48 bits: a random id collides with one of a million others at 4e-9 (watermark.md, section 7)."""
+"""48 bits: a random id collides with one of a million others at 4e-9."""
 VERSION: Final = 2
 CHECK_BITS: Final = 20
 PAYLOAD_BITS: Final = 72

@@ -1,15 +1,16 @@
 """From gathered frequencies to a claim: which carrier, which bits, and how sure that is.
 
 Decides presence and id. Every statistic here is a sum over secret phases divided by its own
-length, so its tail is bounded for any picture whatever (Hoeffding 1963; watermark.md, section 7):
+length, so its tail is bounded for any picture whatever (Hoeffding 1963):
 
 * presence rests on the claim frequencies: P(z >= t) <= exp(-t^2 / 2) for each carrier tried;
 * an id rests on 32 bits that only the key's holder can set (version, checksum, carrier): of 8 words
-  tried in a look, each passes with chance 2^-32 (HMAC as a random function). Or it rests on claim
-  and data together, once the word is written out again: signs are fair coins whatever their sizes,
-  2^48 ids were possible, so the bound is 2^48 exp(-z^2 / 2). The smaller bound is stated.
+  tried in a look, each passes with chance 2^-32 (HMAC as a random function). Where claim and data
+  together say more, once the word is written out again, that is stated: signs are fair coins
+  whatever their sizes, 2^48 ids were possible, so the bound is 2^48 exp(-z^2 / 2).
 
-All are multiplied by how often a search looked. Sync frequencies chose where; they count in none.
+All are multiplied by how often a search looked; presence pays for the ids that might have been read
+as well. Sync frequencies chose where; they count in none.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ class Reading:
 
     def bound(self, looks: int) -> float:
         """Return an upper bound on the chance of this in `looks` looks at an unmarked picture."""
-        presence = looks * CARRIERS * bound_tail(self.presence)
-        if self.mark_id is None:
-            return min(1.0, presence)
         guessed = looks * _CARRIERS_TRIED * LIST_SIZE * 2.0**-_KEYED_BITS
+        if self.mark_id is None:
+            return min(1.0, looks * CARRIERS * bound_tail(self.presence) + guessed)
+        # `guessed` bounds the chance of any id at all, so that the smaller of both is a bound.
         identity = looks * 2.0 ** (8 * ID_BYTES) * bound_tail(self.identity)
-        return min(1.0, presence, guessed, identity)
+        return min(1.0, guessed, identity)
 
     def claims(self, looks: int) -> bool:
         """Whether presence may be claimed after that many looks."""

@@ -37,14 +37,19 @@ from provenance.watermark.whitening import whiten
 _UPRIGHT: Final = 3
 _UPRIGHT_SCALES: Final = (1.0, 0.975, 0.95, 1.025)
 _SLANTED: Final = 2
-MOST_LOOKS: Final = 1 + _UPRIGHT + MOST_LATTICES + len(_UPRIGHT_SCALES) + _SLANTED
-"""Looks that one key gets at one picture."""
+UPRIGHT_LOOKS: Final = 1 + _UPRIGHT
+MOST_LOOKS: Final = UPRIGHT_LOOKS + MOST_LATTICES + len(_UPRIGHT_SCALES) + _SLANTED
+"""Looks that one key gets at one picture, at scale 1 and in all."""
 
 _LEAST_SYNC: Final = 4.6
-"""The best of 8 x 16,384 beginnings reaches 4.9 +- .3 in a picture without a mark."""
+"""The best of 8 x 16,384 beginnings reaches 4.9 +- .3 in a picture without a mark: most pass, as a
+weak mark must. What they say is judged by `reading`."""
 _STRAIGHT_PX: Final = 1.0
 _MOST_STRAIGHTENED: Final = 2
-_MIN_SIDE_PX: Final = 48
+_MOST_SKEWED: Final = 4.0
+"""Ratio of the two scales of a matrix beyond which it is a misfit, not a mild slant."""
+MIN_READ_PX: Final = 48
+"""Smaller pictures have no whole tile at any scale that is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Search:
     def __init__(self, lumas: Sequence[Plane]) -> None:
         self._lumas = list(lumas)
         self._base = Place([whiten(plane) for plane in lumas], np.eye(3))
-        self._small = min(lumas[0].shape) < _MIN_SIDE_PX
+        self._small = min(lumas[0].shape) < MIN_READ_PX
         self._places: dict[tuple[str, int], Place | None] = {}
 
     @property
@@ -196,8 +201,10 @@ def _turn_place(at: Place, number: int) -> Place:
 
 def _bring(lumas: Sequence[Plane], matrix: Matrix) -> Place | None:
     """Bring planes to the grid and whiten them there; None where hardly a tile would be left."""
+    if not np.linalg.cond(matrix[:2, :2]) < _MOST_SKEWED:
+        return None
     placed, low, size = place(matrix, lumas[0].shape)
-    if min(size) < _MIN_SIDE_PX:
+    if min(size) < MIN_READ_PX:
         return None
     planes = []
     for luma in lumas:

@@ -22,10 +22,16 @@ from provenance.pixels import Frame
 from provenance.watermark.alignment import fold, transform
 from provenance.watermark.detection import Detection
 from provenance.watermark.geometry import Geometry
-from provenance.watermark.pattern import CARRIERS, KEY_BYTES, TILE_PX, Pattern, Plane
+from provenance.watermark.pattern import CARRIERS, TILE_PX, Pattern, Plane
 from provenance.watermark.payload import Payload, require_payload
 from provenance.watermark.reading import measure_identity
-from provenance.watermark.search import MOST_LOOKS, Found, Search
+from provenance.watermark.search import (
+    MIN_READ_PX,
+    MOST_LOOKS,
+    UPRIGHT_LOOKS,
+    Found,
+    Search,
+)
 from provenance.watermark.whitening import luma, measure_capacity, whiten
 from provenance.watermark.writing import (
     LEAST_DB,
@@ -34,8 +40,6 @@ from provenance.watermark.writing import (
     lay_tile,
     recode_as_jpeg,
 )
-
-__all__ = ["CARRIERS", "KEY_BYTES", "MOST_KEYS", "TILE_PX", "SpreadMark"]
 
 MOST_KEYS: Final = 4
 """Keys that are tried when reading; each one counts in the bound."""
@@ -50,7 +54,6 @@ _GROUPS: Final = len(_READ_AFTER) + 2
 _NEED: Final = 16.0
 """Asked of the poor JPEG copy; see `choose_psnr`. Decoding takes about 12."""
 _FIRM_COPY: Final = 70
-_MIN_READ_PX: Final = 48
 
 
 class SpreadMark:
@@ -63,9 +66,11 @@ class SpreadMark:
     alg: Final = "org.facewarrant.spread.2"
 
     def __init__(self, *, keys: Sequence[bytes]) -> None:
-        if not 1 <= len(set(keys)) == len(keys) <= MOST_KEYS:
-            raise MarkKeyRefused(f"a key ring has 1 to {MOST_KEYS} different keys, got {len(keys)}")
+        if not 1 <= len(keys) <= MOST_KEYS:
+            raise MarkKeyRefused(f"a key ring has 1 to {MOST_KEYS} keys, got {len(keys)}")
         self._patterns = [Pattern(key=key) for key in keys]
+        if len(set(keys)) < len(keys):
+            raise MarkKeyRefused("a key is in the ring twice")
 
     def embed(self, image: Frame, payload: Payload) -> Frame:
         """Return a copy of `image` (BGR uint8, at least 256 px a side) that carries `payload`.
@@ -104,7 +109,8 @@ class SpreadMark:
         """Look for a mark of these keys in BGR uint8 (h, w, 3); None where no claim can be made.
 
         Without `thorough` only scale 1 is read (crops, quarter turns and flips included), which
-        takes some ten milliseconds; the whole search of an unmarked picture takes a second or two.
+        takes some ten milliseconds; the whole search of an unmarked picture takes a second or two
+        for each key. The bound is that of this call.
         Raises `ShapeError`. A read id is not proof of origin: marks can be copied.
         """
         require_frame(image)
@@ -157,22 +163,22 @@ class SpreadMark:
         return max(reading.presence for reading in readings), claimed
 
     def _detect(self, lumas: list[Plane], groups: int, *, thorough: bool) -> Detection | None:
-        if min(lumas[0].shape) < _MIN_READ_PX:
+        if min(lumas[0].shape) < MIN_READ_PX:
             return None
         best: Detection | None = None
+        looks = (MOST_LOOKS if thorough else UPRIGHT_LOOKS) * len(self._patterns)
         search = Search(lumas)
         # Every key is tried where most marks lie before one key is tried everywhere.
         for stage in search.stages if thorough else search.stages[:1]:
             for number, pattern in enumerate(self._patterns):
-                found = self._settle(stage(pattern), groups, number)
+                found = self._settle(stage(pattern), looks * groups, number)
                 if found is not None and found.state == "read":
                     return found
                 best = best or found
         return best
 
-    def _settle(self, found: Iterable[Found], groups: int, key: int) -> Detection | None:
+    def _settle(self, found: Iterable[Found], looks: int, key: int) -> Detection | None:
         """Return the first id that may be claimed, else the first presence, else None."""
-        looks = MOST_LOOKS * len(self._patterns) * groups
         present: Detection | None = None
         for one in found:
             if one.reading.claims(looks):
@@ -185,7 +191,7 @@ class SpreadMark:
     def _reads_back(self, marked: Frame, payload: Payload) -> bool:
         pattern = self._patterns[0]
         for copy in (marked, recode_as_jpeg(marked, _FIRM_COPY)):
-            found = self._settle(Search([luma(copy)]).upright(pattern), 1, 0)
+            found = self._settle(Search([luma(copy)]).upright(pattern), UPRIGHT_LOOKS, 0)
             if found is None or found.mark_id != payload.mark_id:
                 return False
         return True

@@ -13,6 +13,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from provenance.pixels import Frame
 from provenance.watermark.pattern import TILE_PX, Plane
@@ -26,7 +27,9 @@ PROOF_PX: Final = 640
 _PROOF_QUALITY: Final = 20
 _FLOOR_MSE: Final = 255.0**2 / 1e4
 """What 40 dB means."""
+_LEAST_MARGIN: Final = 0.98
 _SAMPLE: Final = 400_000
+"""Pixels on which strength is found; what it costs in the end is measured on all."""
 _ROUNDING: Final = 1 / 12
 
 
@@ -48,7 +51,9 @@ def choose_psnr(
     rows, columns = (_middle(n) for n in plane.shape)
     part = np.ascontiguousarray(image[rows, columns])
     copy = recode_as_jpeg(add_at(part, plane[rows, columns], REFERENCE_DB), _PROOF_QUALITY)
-    statistic = max(heard(copy), 1e-3)
+    statistic = heard(copy)
+    if not statistic > 0.0:
+        return LEAST_DB
     return float(np.clip(REFERENCE_DB + 20 * math.log10(statistic / need), LEAST_DB, MOST_DB))
 
 
@@ -59,13 +64,17 @@ def add_at(image: Frame, plane: Plane, psnr_db: float) -> Frame:
     """
     target = 255.0**2 / 10 ** (psnr_db / 10)
     power = float(np.mean(np.square(plane), dtype=np.float64))
-    gain, cap = math.sqrt((target - _ROUNDING) / power), math.sqrt(_FLOOR_MSE / power)
-    rows = slice(None, None, 1 + plane.size // _SAMPLE)
+    gain, cap = (math.sqrt((mse - _ROUNDING) / power) for mse in (target, _FLOOR_MSE))
+    rows = _sample_rows(*plane.shape)
     part, pattern = np.ascontiguousarray(image[rows]), plane[rows]
     for _ in range(3):
         error = mean_square(_add(part, pattern, gain), part)
         gain = min(cap, gain * math.sqrt((target - _ROUNDING) / max(error - _ROUNDING, 1e-3)))
-    return _add(image, plane, gain)
+    marked = _add(image, plane, gain)
+    error = mean_square(marked, image)
+    if error > _FLOOR_MSE:
+        return _add(image, plane, gain * math.sqrt(_LEAST_MARGIN * _FLOOR_MSE / error))
+    return marked
 
 
 def recode_as_jpeg(image: Frame, quality: int) -> Frame:
@@ -78,6 +87,12 @@ def mean_square(a: Frame, b: Frame) -> float:
     """Return the mean squared difference of two pictures, in grey levels squared."""
     difference = cv2.absdiff(a, b).reshape(-1).astype(np.float32)
     return float(np.vdot(difference, difference)) / difference.size
+
+
+def _sample_rows(height: int, width: int) -> npt.NDArray[np.intp]:
+    """Return rows spread by the golden ratio, so that no stripes of a picture fall in step."""
+    count = min(height, max(1, _SAMPLE // width))
+    return np.unique((np.arange(count) * 0.6180339887 % 1.0 * height).astype(np.intp))
 
 
 def _middle(length: int) -> slice:
