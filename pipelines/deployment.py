@@ -23,6 +23,7 @@ from generator.gates import Gates, open_gates
 from generator.swapper import Swapper, open_swapper
 from pipelines.keyfiles import KeyFileRefused, read_secret, read_signing_key, write_secret
 from pipelines.keyring import close_subject_keys, create_subject_keys, open_subject_keys
+from pipelines.mark_keys import create_mark_keys, read_mark_keys
 from pipelines.notice import NOTICE_SHA256
 from pipelines.settings import Settings
 from pipelines.signing import open_signer
@@ -50,7 +51,6 @@ from provenance.verify import Archive, Verifier
 from provenance.watermark import DEFAULT_WATERMARK, Watermark, open_watermark
 
 SIGNING_KEYS = ("controller", "warrant", "log")
-SYMMETRIC_KEYS = ("commitment", "watermark")
 PKI_FILES = ("root.pem", "chain.pem", "key.pem")
 
 Clock = Callable[[], int]
@@ -91,8 +91,8 @@ def create(settings: Settings, *, clock: Clock = system_clock) -> None:
         )
     for name in SIGNING_KEYS:
         write_secret(home / "keys" / f"{name}.pem", SigningKey.generate().to_pem())
-    for name in SYMMETRIC_KEYS:
-        write_secret(home / "keys" / f"{name}.key", os.urandom(32))
+    write_secret(home / "keys" / "commitment.key", os.urandom(32))
+    create_mark_keys(settings)
     create_subject_keys(settings, clock=clock)
     now = datetime.fromtimestamp(clock(), UTC)
     chain = make_development_chain(organisation=settings.organisation, now=now)
@@ -147,7 +147,7 @@ class Records:
 
     @property
     def verifier(self) -> Verifier:
-        """A verifier with this deployment's trust, watermark key and archive.
+        """A verifier with this deployment's trust, watermark keys and archive.
 
         Raises CertificateRefused for a trust list that changed on disk.
         """
@@ -242,9 +242,9 @@ def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
             f"{home} is not set up", mend="run 'facewarrant init', or set FACEWARRANT_HOME"
         )
     signing = {name: read_signing_key(home / "keys" / f"{name}.pem") for name in SIGNING_KEYS}
-    secret = {name: read_secret(home / "keys" / f"{name}.key", size=32) for name in SYMMETRIC_KEYS}
+    commitment = read_secret(home / "keys" / "commitment.key", size=32)
     anchors = _load_anchors(home / "pki")
-    watermark = open_watermark(DEFAULT_WATERMARK, key=secret["watermark"])
+    watermark = open_watermark(DEFAULT_WATERMARK, keys=read_mark_keys(settings))
     database = _open_database(settings)
     log = AuditLog(database, origin=settings.log_origin, key=signing["log"], clock=clock)
     consents = ConsentBook(
@@ -252,7 +252,7 @@ def open_records(settings: Settings, *, clock: Clock = system_clock) -> Records:
         log=log,
         keys=open_subject_keys(settings, clock=clock),
         controllers=(signing["controller"].public,),
-        commitment=CommitmentKey(secret["commitment"]),
+        commitment=CommitmentKey(commitment),
         clock=clock,
     )
     house = _open_house(settings)

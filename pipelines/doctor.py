@@ -121,8 +121,25 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("holds", f"home {settings.home}: keys private, certificate chain fit")
         head = at.archive.log.check()
         yield Finding("holds", f"log {head.origin}: {head.size} entries lead to its root")
+        yield _mark_keys(settings)
         yield from _consents(at)
         yield from _policy(at)
+
+
+def _mark_keys(settings: Settings) -> Finding:
+    from pipelines.mark_keys import name_mark_key, read_mark_keys
+    from provenance.watermark.spread import MOST_KEYS
+
+    keys = read_mark_keys(settings)
+    words = f"watermark key {name_mark_key(keys[0])} writes, {len(keys)} of {MOST_KEYS} are read"
+    if len(keys) < MOST_KEYS:
+        return Finding("holds", words)
+    oldest = name_mark_key(keys[-1])
+    return Finding(
+        "warns",
+        f"{words}: the next rotation is refused",
+        f"when its marks may become unreadable: facewarrant keys destroy-watermark {oldest}",
+    )
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ from provenance.press import (
     require_labels,
     require_manifest,
     require_print,
+    require_unmarked,
     sign_release,
     undo,
     write_packet,
@@ -55,6 +57,8 @@ from provenance.watermark import Payload, issue_payload
 
 READABLE_SHARE: Final = 0.9
 """Of every second's frames at least this share gives the mark's id back after coding."""
+
+_SEARCHED_FRAMES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,23 +167,43 @@ def _marked(
     press: Press,
 ) -> Iterator[tuple[int, Frame]]:
     """Yield the frames of a piece with label and mark; raise unless each one can carry both."""
-    form, (start, stop) = draft.target.form, span
+    start, stop = span
     number = start
-    for pts, frame in draft.render(start, stop):
-        if frame.shape != (form.height, form.width, 3):
-            raise ShapeError(actual=frame.shape, expected=f"({form.height}, {form.width}, 3)")
+    for pts, frame in _rendered(draft, span, press):
         try:
             marked = press.watermark.embed(label.draw(frame), payload)
         except NotMarkable as error:
             raise NotReleased(
                 f"frame {number} cannot carry the mark: {error.message}",
-                mend="cut black, flat and very noisy parts out of the video",
+                mend="cut very noisy parts, and those of pure black and white, out of the video",
             ) from error
         label.require_readable(marked)
         number += 1
         yield pts, marked
     if number != stop:
         raise NotReleased(f"{number - start} frames were made where the clip has {stop - start}")
+
+
+def _rendered(draft: ClipDraft, span: tuple[int, int], press: Press) -> Iterator[tuple[int, Frame]]:
+    """Yield the frames of a piece as they were made; raise for another size, or for our mark.
+
+    The thorough search is made once, of the first frames together: whoever has the first piece has
+    had its answer. Every frame is searched at scale 1 when it is marked.
+    """
+    rendered = _sized(draft, span)
+    if span[0] == 0:
+        first = list(islice(rendered, _SEARCHED_FRAMES))
+        require_unmarked(press.watermark.detect_clip(frame for _, frame in first))
+        rendered = chain(first, rendered)
+    yield from rendered
+
+
+def _sized(draft: ClipDraft, span: tuple[int, int]) -> Iterator[tuple[int, Frame]]:
+    expected = (draft.target.form.height, draft.target.form.width, 3)
+    for pts, frame in draft.render(*span):
+        if frame.shape != expected:
+            raise ShapeError(actual=frame.shape, expected=str(expected))
+        yield pts, frame
 
 
 def _require_target(draft: ClipDraft) -> None:
@@ -283,7 +307,7 @@ def _print(clip: Clip, mark_id: str, press: Press) -> Printed:
             _require_readable(read, second)
             second, read = clip.form.second(pts), []
             prints.append(fingerprint(frame).bits)
-        found = press.watermark.detect(frame)
+        found = press.watermark.detect(frame, thorough=False)
         if found is None or found.mark_id not in (None, mark_id):
             raise NotReleased(f"a frame of second {second} does not carry the mark")
         read.append(found.mark_id == mark_id)

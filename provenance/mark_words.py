@@ -6,11 +6,17 @@ a whole video what was read in some of its looks.
 
 from __future__ import annotations
 
+from typing import Final
+
 from provenance.clash import ManifestSays
 from provenance.evidence import Evidence, State
 from provenance.exhibit import Exhibit
 from provenance.fingerprints import MATCH_DISTANCE, MIN_QUALITY, Fingerprint, distance
 from provenance.reading import ManifestReading
+from provenance.watermark import Detection
+
+_WHOLE_PERCENT: Final = 100
+_HALF_TURN: Final = 180
 
 
 def state_mark(
@@ -30,8 +36,8 @@ def state_mark(
         words = f"a mark is present ({chance}), its id is unreadable"
         return Evidence("watermark", "warns", words)
     marked, looks = exhibit.marked
-    where = f" in {marked} of {looks} looks" if looks > 1 else ""
-    words = f"carries {mark.mark_id}{where} ({chance})"
+    where = f" in {_name_looks(marked, looks)}" if looks > 1 or not marked else ""
+    words = f"carries {mark.mark_id}{where}{_state_pose(mark)} ({chance})"
     if manifest != "none" and weight != "holds":
         return Evidence("watermark", weight, f"{words}, but the manifest names {bound or 'none'}")
     # Under a manifest that bound the mark, a part without it may be another's.
@@ -45,11 +51,34 @@ def state_quote(exhibit: Exhibit) -> Evidence | None:
     Where every look carries our mark, the whole is ours and was signed anew: that is no quotation.
     """
     marked, looks = exhibit.marked
-    if not 0 < marked < looks:
+    if exhibit.mark is None or marked == looks:
         return None
     names = ", ".join(exhibit.ids) or "no readable id"
-    words = f"{marked} of {looks} looks carry the mark of a release ({names})"
+    words = f"{_name_looks(marked, looks)} carry the mark of a release ({names})"
     return Evidence("watermark", "warns", f"{words}: it quotes what was released here")
+
+
+def _name_looks(marked: int, looks: int) -> str:
+    return f"{marked} of {looks} looks" if marked else "frames taken together"
+
+
+def _state_pose(mark: Detection) -> str:
+    """Say how the mark lies, and which key read it; nothing where it is upright, by the newest."""
+    said = []
+    if mark.geometry is not None:
+        percent, turn = round(100 * mark.geometry.scale), round(mark.geometry.rotation_deg, 1) % 360
+        said += [f"at {percent} % size"] if percent != _WHOLE_PERCENT else []
+        said += [_name_turn(turn)] if turn else []
+        said += ["mirrored"] if mark.geometry.mirrored else []
+    if mark.key_index:
+        said.append(f"with key {mark.key_index + 1} of the ring")
+    return f", read {', '.join(said)}" if said else ""
+
+
+def _name_turn(degrees: float) -> str:
+    left = degrees <= _HALF_TURN
+    way = "counter-clockwise" if left else "clockwise"
+    return f"turned {degrees if left else 360 - degrees:.1f} degrees {way}"
 
 
 def state_print(exhibit: Exhibit, reading: ManifestReading) -> Evidence | None:

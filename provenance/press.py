@@ -24,7 +24,7 @@ from provenance.asset import AssetMime, Content, Input, Inputs
 from provenance.c2pa import Signed, read_manifest, sign_manifest
 from provenance.chains import TrustAnchors
 from provenance.draft import Maker
-from provenance.errors import NotReleased
+from provenance.errors import AlreadyMarked, NotReleased
 from provenance.label_xmp import write_xmp
 from provenance.labels import Labels
 from provenance.manifest import GENERATOR, SwapClaim
@@ -34,7 +34,7 @@ from provenance.signers import Signer
 from provenance.store import Store
 from provenance.timestamps import TimeStamper, TsaUnavailable
 from provenance.timetokens import TimeStampRefused, make_query
-from provenance.watermark import Payload, Watermark
+from provenance.watermark import Detection, Payload, Watermark
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,20 @@ class Looks:
 
     bits: str
     shown_ms: int | None = None
+
+
+def require_unmarked(found: Detection | None) -> None:
+    """Raise AlreadyMarked where a search of what was made, the thorough one, found a mark of ours.
+
+    Embedding looks only at scale 1; marks laid over each other at two scales may both be lost.
+    """
+    if found is None:
+        return
+    whose = f"the mark {found.mark_id}" if found.mark_id else "a mark whose id is damaged"
+    raise AlreadyMarked(
+        f"it carries {whose} of this deployment already",
+        mend="make it from pictures as they were before they were released here",
+    )
 
 
 def write_packet(payload: Payload, press: Press, *, aigc: bool = True) -> bytes:

@@ -4,12 +4,15 @@ Decides which frames stand for a video. Every frame gets a fingerprint. One fram
 at a place that nobody can foresee, is kept to be looked at in its parts and for its mark; beyond
 `MOST_LOOKS` of them the seconds are joined in pairs, again and again. The register is asked with
 the first frame of a second, since that is what it knows. Two marks are two releases in one file.
+
+Looks are read as they lie. Where none gives an id, up to `MOST_TOGETHER` frames are searched
+together and thoroughly: that reads what was made smaller, turned or coded strongly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -27,6 +30,10 @@ _SIDE_PX: Final = 512
 """Frames are kept and printed no larger than this: PDQ works at this size, and comparisons shrink
 them to 128 px anyway. Prints of 720p and 1080p differ from those of the whole frame in at most 14
 of 256 bits (measured), so they are only held against prints that were made the same way."""
+
+
+MOST_TOGETHER: Final = 8
+"""Whole frames kept to be searched together: eight of 4K are 200 MB, and more add little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class Sight:
 
     `asked`: fingerprints of whole frames, for the register. `prints`: of every frame, at most 512
     px a side, 32 bytes each; `weak`: frames without one, too poor in structure to be compared.
+    `together`: the mark that several frames of a video carry, where no look alone gives an id.
     """
 
     looks: tuple[Look, ...]
@@ -56,11 +64,12 @@ class Sight:
     asked: tuple[Fingerprint, ...] = ()
     prints: bytes = field(default=b"", repr=False)
     weak: int = 0
+    together: Detection | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Every mark id that was read, sorted; more than one: releases were cut together."""
-        return tuple(sorted({look.mark.mark_id for look in self.marked if look.mark.mark_id}))  # type: ignore[union-attr]
+        return tuple(sorted({mark.mark_id for mark in self._found if mark.mark_id}))
 
     @property
     def marked(self) -> tuple[Look, ...]:
@@ -71,22 +80,28 @@ class Sight:
     def mark(self) -> Detection | None:
         """The one mark that was read, None where there is none; looks without any do not count.
 
-        Its `p_value` is that of the clearest look, times the number of looks (Bonferroni). Where
-        looks disagree, or none is readable, it has no id.
+        Its `p_value` is that of the clearest look, or of frames together, times how often the file
+        can be asked: once for every look and once together (Bonferroni; whether that last question
+        was needed makes no difference). Where looks disagree, or none is readable, it has no id.
         """
-        found = [look.mark for look in self.looks if look.mark is not None]
+        found, asked = self._found, len(self.looks) + 1
         if not found:
             return None
         named = [mark for mark in found if mark.mark_id is not None]
         clearest = min(named if len(self.ids) == 1 else found, key=lambda mark: mark.p_value)
-        chance = min(1.0, clearest.p_value * len(self.looks))
-        if len(self.ids) == 1:
-            state, mark_id, version = clearest.state, clearest.mark_id, clearest.version
-        else:
-            state, mark_id, version = "present_unreadable", None, None
-        return Detection(
-            mark_id, version, state, chance, clearest.statistic, clearest.searched * len(self.looks)
+        counted = replace(
+            clearest,
+            p_value=min(1.0, clearest.p_value * asked),
+            searched=clearest.searched * asked,
         )
+        if len(self.ids) < 2:
+            return counted
+        return replace(counted, mark_id=None, version=None, state="present_unreadable")
+
+    @property
+    def _found(self) -> list[Detection]:
+        found = [*(look.mark for look in self.looks), self.together]
+        return [mark for mark in found if mark is not None]
 
 
 def look_at(frame: Frame) -> Sight:
@@ -104,7 +119,8 @@ def look_through(
     """Look at a video, given as (seconds since its first frame, BGR uint8 (h, w, 3)).
 
     Every frame is taken, so that one that does not decode is found; memory stays that of
-    `MOST_LOOKS` small frames and 32 bytes for each other. `rng` chooses the looks.
+    `MOST_LOOKS` small and `MOST_TOGETHER` whole frames, and 32 bytes for each other. `rng` chooses
+    the looks.
     """
     view = _View(watermark, rng)
     for at, frame in frames:
@@ -153,6 +169,25 @@ class _Chosen:
     count: int = 1
 
 
+class _Spread:
+    """Keeps at most `MOST_TOGETHER` whole frames, evenly spread, until it is closed."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self._step, self._seen, self._is_open = 1, 0, True
+
+    def take(self, frame: Frame) -> None:
+        if self._is_open and self._seen % self._step == 0:
+            if len(self.frames) == MOST_TOGETHER:
+                self._step *= 2
+                self.frames = self.frames[::2]
+            self.frames.append(frame)
+        self._seen += 1
+
+    def close(self) -> None:
+        self.frames, self._is_open = [], False
+
+
 class _View:
     """Gathers what is seen of a video, frame by frame."""
 
@@ -164,9 +199,12 @@ class _View:
         self._step, self._seconds = 1, 0
         self._chosen: _Chosen | None = None
         self._printer = Printer()
+        self._whole = _Spread()
 
     def take(self, second: int, frame: Frame) -> None:
         small, own = self._printer.take(frame)
+        if self._printer.fresh:
+            self._whole.take(frame)
         if own.quality < MIN_QUALITY:
             self._weak += 1
         else:
@@ -189,15 +227,26 @@ class _View:
     def close(self) -> Sight:
         self._look()
         kept = (tuple(self._looks), self._seconds, tuple(self._asked))
-        return Sight(*kept, bytes(self._prints), self._weak)
+        return Sight(*kept, bytes(self._prints), self._weak, self._look_together())
 
     def _look(self) -> None:
         """Look at the frame that was chosen."""
         if self._chosen is None:
             return
         chosen = self._chosen
-        mark = self._watermark.detect(chosen.whole) if self._watermark else None
+        mark = None
+        if self._watermark is not None:
+            mark = self._watermark.detect(chosen.whole, thorough=False)
+            if mark is not None and mark.state == "read":
+                self._whole.close()
         self._looks.append(Look(chosen.second, chosen.small, chosen.print, mark))
+
+    def _look_together(self) -> Detection | None:
+        whole = self._whole.frames
+        if self._watermark is None or not whole:
+            return None
+        # A search may use its first frames only: these are spread over all of the video too.
+        return self._watermark.detect_clip(whole[::2] + whole[1::2])
 
     def _thin(self) -> None:
         """Join spans in pairs; either look of a pair may stay."""

@@ -7,8 +7,10 @@ that every validator must enforce fails always.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Final
 
 from provenance.asset import Content
 from provenance.chains import TrustAnchors
@@ -17,7 +19,7 @@ from provenance.errors import LabelRefused, MediaError
 from provenance.evidence import Evidence, State
 from provenance.labels import Labels
 from provenance.lint import lint_store_size
-from provenance.manifest import ALWAYS_WRONG, GENERATOR
+from provenance.manifest import ALWAYS_WRONG, GENERATOR, MARK_ALG_PREFIX
 from provenance.reading import ManifestReading
 from provenance.trust import TrustLists
 from provenance.withdrawal import state_changes
@@ -33,6 +35,9 @@ VERDICT_WORDS = {
     "remote_manifest_not_fetched": "the manifest is on a server; nothing is fetched",
     "unreadable": "the file carries a manifest that cannot be read",
 }
+
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MOST_NAMES: Final = 4
 
 
 def state_manifest(
@@ -58,6 +63,7 @@ def state_manifest(
     yield Evidence("ingredients", "fails" if bad else "holds", bad or "no ingredient fails")
     yield from state_changes(reading.withdrawal, reading.redacted)
     yield from _state_lint(reading, content if isinstance(content, bytes) else b"")
+    yield from _state_foreign_marks(reading)
 
 
 def state_lists(lists: TrustLists, anchors: TrustAnchors, *, now: datetime) -> Evidence:
@@ -151,3 +157,16 @@ def _state_lint(reading: ManifestReading, data: bytes) -> Iterator[Evidence]:
     missing = [f for f in reading.notices if f.code != "NO-TIME-STAMP"]
     if missing:
         yield Evidence("lint", "warns", "; ".join(f"{f.code}: {f.words}" for f in missing))
+
+
+def _state_foreign_marks(reading: ManifestReading) -> Iterator[Evidence]:
+    """Yield a line where the manifest binds marks or fingerprints of algorithms that are not ours.
+
+    Their names are the file's own words: what is no plain name is not quoted.
+    """
+    names = {b.alg for b in reading.soft_bindings if not b.alg.startswith(MARK_ALG_PREFIX)}
+    if names:
+        plain = sorted(name for name in names if _PLAIN_NAME.fullmatch(name))
+        said = ", ".join(plain[:_MOST_NAMES]) or "a name that is not plain"
+        words = f"the manifest binds the pixels by {said}, which only its maker can read"
+        yield Evidence("watermark", "unchecked", words)

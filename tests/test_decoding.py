@@ -20,7 +20,7 @@ DECODED_HERE = {
     "provenance/release.py:_read_back": "the output that was just encoded here",
     "provenance/release.py:release": "the output that was just encoded here",
     "provenance/release.py:redeliver": "a kept output, which the log names by its commitment",
-    "provenance/case.py:_recover_release": "a kept output, read from the store by its digest",
+    "provenance/watermark/learned/data.py:load_training_set": "pictures of the operator's own set",
 }
 """Module and function that decode without `load`, and whose bytes those are."""
 

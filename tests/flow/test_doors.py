@@ -50,6 +50,8 @@ from provenance.manifest import SwapClaim
 from provenance.media import Picture, encode
 from provenance.release import release
 from provenance.watermark import Payload, issue_payload, list_watermarks, open_watermark
+from provenance.watermark.learned.message import derive_message_key
+from provenance.watermark.learned.onnx_mark import LearnedMark
 
 SOURCE_BOX, TARGET_BOX = (100, 100, 300, 300), (50, 60, 250, 260)
 COSE = b"\x84\x6aSignature1" + bytes(64)
@@ -253,11 +255,25 @@ def door_payload(_site: Site, warrant: Any) -> object:
 def door_embed(name: str) -> Callable[[Site, Any], object]:
     def open_door(site: Site, warrant: Any) -> object:
         payload = object.__new__(Payload)
-        for field, value in {"mark_id": "ab" * 6, "version": 1, "warrant": warrant}.items():
+        for field, value in {"mark_id": "ab" * 6, "version": 2, "warrant": warrant}.items():
             object.__setattr__(payload, field, value)
-        return open_watermark(name, key=b"m" * 32).embed(site.target.frame, payload)
+        return open_watermark(name, keys=(b"m" * 32,)).embed(site.target.frame, payload)
 
     return open_door
+
+
+def door_learned(site: Site, warrant: Any) -> object:
+    """No weights ship: networks that answer anything stand in, so that a good warrant gets on."""
+    said = {"mark_id": "ab" * 6, "version": 2}
+    found = iter([None, SimpleNamespace(**said)])
+    mark = built(
+        LearnedMark,
+        _keys=[derive_message_key(b"m" * 32)],
+        _card=SimpleNamespace(input=SimpleNamespace(side_px=64), psnr_db=42.0),
+        _encoder=SimpleNamespace(run=lambda *_given: [np.ones((1, 1, 64, 64), np.float32)]),
+        detect=lambda _image: next(found),
+    )
+    return mark.embed(site.target.frame, built(Payload, **said, warrant=warrant))
 
 
 def door_sign(site: Site, warrant: Any) -> object:
@@ -270,7 +286,7 @@ def door_sign_manifest(site: Site, warrant: Any) -> object:
         title="0123456789ab",
         mime="image/webp",
         mark_id=bytes(6),
-        watermark="org.facewarrant.spread.1",
+        watermark="org.facewarrant.spread.2",
         fingerprint="0f" * 32,
         warrant_hash=document.sha256,
         decision_hash=document.decision_sha256,
@@ -328,8 +344,10 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     "provenance.watermark.payload.issue_payload": door_issue,
     "provenance.watermark.payload.Payload.__init__": door_payload,
     **{
-        name_of(open_watermark(n, key=bytes(32)), "embed"): door_embed(n) for n in list_watermarks()
+        name_of(open_watermark(n, keys=(bytes(32),)), "embed"): door_embed(n)
+        for n in list_watermarks()
     },
+    "provenance.watermark.learned.onnx_mark.LearnedMark.embed": door_learned,
     "provenance.signers.ClaimSigner.sign": door_sign,
     "provenance.c2pa.sign_manifest": door_sign_manifest,
     "provenance.release.release": door_release,
@@ -707,6 +725,7 @@ NO_DOORS: dict[str, str] = {
     "provenance.draft.require_draft": "the check of release; only returns what it was given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
     "provenance.watermark.payload.require_payload": "the check of every embed",
+    "provenance.watermark.learned.message.write_message": "bits of a payload that was issued",
     "provenance.signers.Signer.sign": "protocol; ClaimSigner is a door",
     "provenance.clip_draft.require_clip_draft": "the check of release_clip",
     "provenance.clip_release.redeliver_clip": "only bytes that say released, as redeliver",
@@ -745,6 +764,8 @@ PIXELS: dict[str, str] = {
     "provenance.fingerprints.turn_back": "what was received, turned or mirrored",
     "provenance.visible_label.VisibleLabel.draw": "draws a label onto what was there",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
+    "provenance.watermark.writing.add_at": "adds a plane that the embed, a door, has laid",
+    "provenance.watermark.writing.recode_as_jpeg": "a copy, to be read back",
 }
 """Callables that return pixels and need no warrant: none of them puts a face anywhere."""
 

@@ -530,7 +530,7 @@ def test_every_command_takes_json() -> None:
         return [leaf for c in inner.values() for leaf in leaves(c)] if inner else [command]
 
     commands = leaves(typer.main.get_command(app))
-    assert len(commands) == 47
+    assert len(commands) == 49
     for command in commands:
         assert any("--json" in option.opts for option in command.params), command.name
 

@@ -11,7 +11,6 @@ from generator.errors import PackMissing, ShapeError
 from generator.swapper import UnknownSwapper
 from pipelines.deployment import (
     SIGNING_KEYS,
-    SYMMETRIC_KEYS,
     create,
     open_chosen_analyser,
     open_deployment,
@@ -25,6 +24,7 @@ from provenance.chains import load_chain
 from provenance.errors import CertificateRefused
 from provenance.signers import KeyRefused
 
+SYMMETRIC_KEYS = ("commitment", "watermark")
 YEAR = 365 * 86_400
 
 

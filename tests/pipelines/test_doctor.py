@@ -15,6 +15,7 @@ from generator.errors import WeightRefused
 from pipelines import doctor
 from pipelines.deployment import create, open_records
 from pipelines.doctor import Finding, examine
+from pipelines.mark_keys import name_mark_key
 from pipelines.settings import read_settings
 from policies.law import LawBook
 from policies.tables import ENTRY
@@ -67,12 +68,23 @@ def test_without_a_home_everything_else_is_still_checked(tmp_path: Path) -> None
 
 def test_a_home_that_is_whole_holds(home: Any, quick: Callable[..., list[Finding]]) -> None:
     found = quick("_home", dpia_ref="DPIA 2026-3")
-    assert [f.state for f in found] == ["holds"] * 5
+    assert [f.state for f in found] == ["holds"] * 6
     assert "keys private" in found[0].words
     assert "5 entries lead to its root" in found[1].words, "two consents in two steps; the policy"
-    assert "2 of 2 consents verified" in found[2].words
-    assert "0 purposes and forbids of the house" in found[3].words
-    assert found[4].words == "0 people asked never to be swapped; the list can be read"
+    assert found[2].words.endswith(" writes, 1 of 4 are read")
+    assert "2 of 2 consents verified" in found[3].words
+    assert "0 purposes and forbids of the house" in found[4].words
+    assert found[5].words == "0 people asked never to be swapped; the list can be read"
+
+
+def test_a_full_ring_of_watermark_keys_is_a_warning(
+    home: Any, quick: Callable[..., list[Finding]]
+) -> None:
+    path = home.path / "keys" / "watermark.key"
+    path.write_bytes(path.read_bytes() + b"1" * 32 + b"2" * 32 + b"3" * 32)
+    [found] = [f for f in quick("_home", dpia_ref="DPIA 2026-3") if f.state != "holds"]
+    assert (found.state, "4 of 4 are read" in found.words) == ("warns", True)
+    assert f"destroy-watermark {name_mark_key(b'3' * 32)}" in found.mend
 
 
 def test_the_local_authority_is_a_warning_and_one_outside_is_none(

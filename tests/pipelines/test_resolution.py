@@ -29,7 +29,7 @@ from provenance.fingerprints import ALG
 from provenance.media import DEFAULT_LIMITS, decode, encode
 from provenance.pixels import Pixels
 
-MARK = "org.facewarrant.spread.1"
+MARK = "org.facewarrant.spread.2"
 
 
 @pytest.fixture

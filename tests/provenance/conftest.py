@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -301,27 +301,22 @@ def project(path: Path) -> Film:
 
 
 class Remembering:
-    """A watermark that marks and reads the same pixels once for a whole run of the tests."""
+    """A watermark that marks the same pixels once for a whole run of the tests."""
 
     known: dict[tuple[Any, ...], Any] = {}  # noqa: RUF012
 
     def __init__(self, watermark: Any) -> None:
         self._watermark = watermark
-        self.alg = watermark.alg
 
     def embed(self, image: Any, payload: Any) -> Any:
         require_payload(payload)
         key = (sha256_hex(image.tobytes()), image.shape, payload.mark_id)
-        return self._once(key, lambda: self._watermark.embed(image, payload))
-
-    def detect(self, image: Any) -> Any:
-        key = (sha256_hex(np.ascontiguousarray(image).tobytes()), image.shape)
-        return self._once(key, lambda: self._watermark.detect(image))
-
-    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in self.known:
-            self.known[key] = make()
+            self.known[key] = self._watermark.embed(image, payload)
         return self.known[key]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._watermark, name)
 
 
 @dataclass

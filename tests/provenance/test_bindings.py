@@ -21,7 +21,7 @@ from provenance.media import DEFAULT_LIMITS, decode, encode
 from provenance.pixels import Pixels, load
 from provenance.recovery import MAX_COMPARED
 
-MARK = "org.facewarrant.spread.1"
+MARK = "org.facewarrant.spread.2"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_copy_is_found_by_its_content(
 def test_without_a_readable_mark_the_fingerprint_finds_it(
     bindings: Bindings, released: Any, row: Any
 ) -> None:
-    copy = stripped(released.data, 160)
+    copy = stripped(released.data, 112)
     assert bindings.by_content(copy, limit=10, alg=MARK) == ()
     assert [m.manifest_id for m in bindings.by_content(copy, limit=10)] == [row.manifest_id]
     assert bindings.by_content(copy, limit=0) == ()
@@ -97,7 +97,7 @@ def test_a_hint_counts_only_where_the_picture_agrees(
     bindings: Bindings, released: Any, row: Any, demo_picture: Any
 ) -> None:
     mark, looks = bytes.fromhex(row.mark_id), bytes.fromhex(row.fingerprint)
-    copy = stripped(released.data, 160)
+    copy = stripped(released.data, 112)
     for hint in (Binding(MARK, mark), Binding(ALG, looks)):
         found = bindings.by_content(copy, limit=10, alg=MARK, hint=hint)
         assert [m.manifest_id for m in found] == [row.manifest_id]

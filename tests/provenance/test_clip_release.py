@@ -238,9 +238,9 @@ def read_as(*found: Any) -> Breaker:
     def breaker(cinema: Any, _warrant: Any) -> Any:
         answers, detect = iter(found), cinema.press.watermark.detect
 
-        def say(frame: Any) -> Any:
+        def say(frame: Any, **how: Any) -> Any:
             answer = next(answers)
-            return detect(frame) if answer == "own" else answer
+            return detect(frame, **how) if answer == "own" else answer
 
         return {}, {"watermark": Around(cinema.press.watermark, detect=say)}
 
@@ -259,12 +259,14 @@ def database_refuses(table: str, when: str = "") -> Breaker:
     return breaker
 
 
-def blank(_number: int, pts: int, frame: Any) -> Any:
-    return pts, np.zeros_like(frame)
+def snow(_number: int, pts: int, frame: Any) -> Any:
+    """Pure black and white at random, which hides any mark."""
+    dots = np.random.default_rng(1).integers(0, 2, (*frame.shape[:2], 1), np.uint8)
+    return pts, np.repeat(dots * 255, 3, axis=2)
 
 
-def blank_at_four(number: int, pts: int, frame: Any) -> Any:
-    return blank(number, pts, frame) if number == 4 else (pts, frame)
+def snow_at_four(number: int, pts: int, frame: Any) -> Any:
+    return snow(number, pts, frame) if number == 4 else (pts, frame)
 
 
 def own(number: int) -> list[str]:
@@ -279,7 +281,7 @@ FAILURES: dict[str, tuple[Breaker, type[Exception] | None, str]] = {
     "signer untrusted": (press_with(anchors=TrustAnchors(())), None, "intact_untrusted"),
     "provider is no label text": (press_with(provider="A\nB"), LabelRefused, "LABEL-REFUSED"),
     "randomness short": (press_with(rng=lambda n: bytes(n - 1)), Malformed, "MALFORMED"),
-    "frame is flat": (rendered(blank_at_four), NotMarkable, "frame 4 cannot carry the mark"),
+    "frame is snow": (rendered(snow_at_four), NotMarkable, "frame 4 cannot carry the mark"),
     "frame is marked already": (marked_already, AlreadyMarked, "ALREADY-MARKED"),
     "swapper faults": (rendered(fail(KeyError("bug"))), KeyError, "FAULT: KeyError"),
     "a frame too few": (rendered_span(-1), None, "5 frames were made where the clip has 6"),
@@ -356,11 +358,13 @@ def test_failing_step_keeps_everything_in(cinema: Any, name: str) -> None:
     assert_nothing_left(cinema, draft)
 
 
-def test_flat_frame_is_told_with_what_to_do(cinema: Any) -> None:
-    changes, _ = rendered(blank)(cinema, None)
+def test_a_frame_that_hides_the_mark_is_told_with_what_to_do(cinema: Any) -> None:
+    changes, _ = rendered(snow)(cinema, None)
     with pytest.raises(NotReleased) as caught:
         cinema.release(cinema.draft(**changes))
-    assert caught.value.mend == "cut black, flat and very noisy parts out of the video"
+    assert caught.value.mend == (
+        "cut very noisy parts, and those of pure black and white, out of the video"
+    )
 
 
 @pytest.mark.parametrize(("unreadable", "released"), [(1, True), (2, False)])

@@ -116,12 +116,12 @@ def test_other_pictures_that_were_signed_are_not_released(
 def test_a_copy_that_is_changed_while_it_is_read_back_is_not_released(cinema: Any) -> None:
     detect = cinema.press.watermark.detect
 
-    def change(frame: Any) -> Any:
+    def change(frame: Any, **how: Any) -> Any:
         for copy in cinema.work.glob("*/*.mp4"):
             if len(copy.stem) == 64:
                 with copy.open("ab") as file:
                     file.write(b"\x00\x00\x00\x08free")
-        return detect(frame)
+        return detect(frame, **how)
 
     refused(cinema, CHANGED, watermark=Around(cinema.press.watermark, detect=change))
 

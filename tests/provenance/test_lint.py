@@ -105,7 +105,7 @@ VECTORS: dict[str, tuple[Sequence[Json] | None, Json, set[str]]] = {
     ),
     "id that is no base64": (
         [CREATED],
-        {"assertions": [soft_binding("org.facewarrant.spread.1", "??")]},
+        {"assertions": [soft_binding("org.facewarrant.spread.2", "??")]},
         {"SOFT-BINDING-MALFORMED"},
     ),
     "completeness unstated": ([CREATED], {"complete": None}, {"ALL-ACTIONS-UNSTATED"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,15 +15,19 @@ from provenance.evidence import State
 from provenance.fingerprints import ALG, MATCH_DISTANCE, MIN_QUALITY, Fingerprint
 from provenance.mark_words import state_mark, state_print, state_quote
 from provenance.reading import ManifestReading, Verdict
-from provenance.watermark import Detection
+from provenance.watermark import Detection, Geometry
 
 ONE, TWO = "a" * 12, "b" * 12
 
 
-def exhibit(*ids: str, marked: tuple[int, int], readable: bool = True) -> Any:
+def exhibit(
+    *ids: str, marked: tuple[int, int], readable: bool = True, together: bool = False
+) -> Any:
     named = ids[0] if len(ids) == 1 and readable else None
     state: Any = "read" if named else "present_unreadable"
-    mark = Detection(named, 1 if named else None, state, 1e-9, 9.0, 1) if marked[0] else None
+    mark: Any = Detection(named, 1 if named else None, state, 1e-9, 9.0, 1)
+    if not marked[0] and not together:
+        mark = None
     return SimpleNamespace(ids=ids, mark=mark, marked=marked)
 
 
@@ -44,6 +50,55 @@ def test_a_mark_is_told_by_its_looks(
     line = state_mark(exhibit(ONE, marked=marked), bound="cc", manifest=manifest, weight=weight)
     assert (line.subject, line.state) == ("watermark", state)
     assert words in line.words
+
+
+def lying(scale: float = 1.0, turn: float = 0.0, *, mirrored: bool = False) -> Geometry:
+    """How a pattern lies that was mirrored, turned counter-clockwise by degrees, and scaled."""
+    angle = math.radians(turn)
+    a, b = scale * math.cos(angle), scale * math.sin(angle)
+    side = -1.0 if mirrored else 1.0
+    return Geometry(((side * a, b, 7.0), (side * -b, a, 9.0), (0.0, 0.0, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "key", "words"),
+    [
+        (None, 0, ""),
+        (lying(), 0, ""),
+        (lying(1.0009, 359.96), 0, ""),
+        (lying(0.9991, 0.04), 0, ""),
+        (lying(0.5), 0, ", read at 50 % size"),
+        (lying(turn=5), 0, ", read turned 5.0 degrees counter-clockwise"),
+        (lying(turn=355), 0, ", read turned 5.0 degrees clockwise"),
+        (lying(turn=180), 0, ", read turned 180.0 degrees counter-clockwise"),
+        (lying(mirrored=True), 0, ", read mirrored"),
+        (lying(), 1, ", read with key 2 of the ring"),
+        (
+            lying(1.5, 90, mirrored=True),
+            3,
+            ", read at 150 % size, turned 90.0 degrees counter-clockwise, mirrored, "
+            "with key 4 of the ring",
+        ),
+    ],
+)
+def test_a_mark_is_told_by_how_it_lies_and_by_its_key(
+    geometry: Geometry | None, key: int, words: str
+) -> None:
+    shown = exhibit(ONE, marked=(1, 1))
+    shown.mark = replace(shown.mark, geometry=geometry, key_index=key)
+    line = state_mark(shown, bound=ONE, manifest="bound", weight="holds")
+    assert line.words == f"carries {ONE}{words} (by chance at most 1e-09)"
+
+
+def test_a_mark_of_looks_together_is_not_said_of_each() -> None:
+    shown = exhibit(ONE, marked=(0, 5), together=True)
+    for manifest, state in (("none", "holds"), ("bound", "warns")):
+        line = state_mark(shown, bound=ONE, manifest=manifest, weight="holds")  # type: ignore[arg-type]
+        assert line.state == state
+        assert line.words.startswith(f"carries {ONE} in frames taken together (")
+    quote = state_quote(shown)
+    assert quote is not None
+    assert quote.words.startswith(f"frames taken together carry the mark of a release ({ONE})")
 
 
 def test_marks_without_one_id_warn() -> None:
@@ -117,5 +172,5 @@ def test_no_fingerprint_is_believed_of_a_manifest_that_does_not_fit() -> None:
 
 
 def test_a_manifest_of_an_older_version_names_no_fingerprint() -> None:
-    mark = SoftBinding("org.facewarrant.spread.1", bytes(6))
+    mark = SoftBinding("org.facewarrant.spread.2", bytes(6))
     assert state_print(looked(), ManifestReading("trusted", soft_bindings=(mark,))) is None

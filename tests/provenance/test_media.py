@@ -100,7 +100,7 @@ BAD = {
     "short_stream.webp": "MEDIA-UNDECODABLE",
 }
 ELSEWHERE = {  # asserted in test_watermark_spread.py and test_video_sandbox.py
-    "marked_spread_v1.webp",
+    "marked_spread_v2.webp",
     "million_frames.mp4",
 }
 

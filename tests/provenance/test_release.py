@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -204,14 +205,41 @@ def test_second_release_of_a_draft_is_refused(studio: Any) -> None:
 # ------------------------------------------------------------------------------ every step fails
 
 
-def flat(studio: Any, draft: Draft) -> tuple[Press, Draft]:
-    return studio.press, remade(draft, np.zeros_like(draft.frame))
+def snow(studio: Any, draft: Draft) -> tuple[Press, Draft]:
+    """Pure black and white at random, which hides any mark."""
+    dots = np.random.default_rng(1).integers(0, 2, (*draft.frame.shape[:2], 1), np.uint8)
+    return studio.press, remade(draft, np.repeat(dots * 255, 3, axis=2))
 
 
 def marked_already(studio: Any, draft: Draft) -> tuple[Press, Draft]:
     embed = studio.watermark.embed
     payload = provenance.release.issue_payload(draft.warrant, rng=bytes)
     return studio.press, remade(draft, embed(draft.frame, payload))
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "unreadable"])
+def test_a_marked_picture_is_found_at_any_size_and_not_released_again(
+    studio: Any, is_read: bool
+) -> None:
+    """Embedding looks at scale 1 alone, so what was made is searched before."""
+    draft = studio.draft()
+    payload = provenance.release.issue_payload(draft.warrant, rng=bytes)
+    height, width = draft.frame.shape[:2]
+    large = cv2.resize(draft.frame, (width * 4 // 3, height * 4 // 3))
+    marked = studio.watermark.embed(large, payload)
+    small = cv2.resize(marked, (width, height), interpolation=cv2.INTER_AREA)
+    studio.watermark.embed(small, payload)  # would mark it a second time
+    press = studio.press
+    if not is_read:
+        press = with_parts(press, watermark=Around(press.watermark, detect=lambda _: UNREADABLE))
+    with pytest.raises(NotReleased, match="ALREADY-MARKED") as caught:
+        release(remade(draft, small), press=press)
+    cause = caught.value.__cause__
+    assert isinstance(cause, AlreadyMarked)
+    said = f"the mark {payload.mark_id}" if is_read else "a mark whose id is damaged"
+    assert said in cause.message
+    assert "before they were released" in cause.mend
+    assert_nothing_left(studio, draft)
 
 
 def remade(draft: Draft, frame: Any) -> Draft:
@@ -274,7 +302,10 @@ def authority_untrusted(studio: Any, draft: Draft) -> tuple[Press, Draft]:
 
 def read_back_as(found: Detection | None) -> Breaker:
     def breaker(studio: Any, draft: Draft) -> tuple[Press, Draft]:
-        watermark = Around(studio.watermark, detect=lambda _image: found)
+        def detect(_image: Any, *, thorough: bool = True) -> Detection | None:
+            return None if thorough else found  # what was made is searched first, thoroughly
+
+        watermark = Around(studio.watermark, detect=detect)
         return with_parts(studio.press, watermark=watermark), draft
 
     return breaker
@@ -347,7 +378,7 @@ UNREADABLE = Detection(None, None, "present_unreadable", 1e-9, 9.0, 1)
 OTHER_ID = Detection("0" * 12, 1, "read", 1e-9, 9.0, 1)
 
 FAILURES: dict[str, tuple[Breaker, type[Exception] | None, str]] = {
-    "picture is flat": (flat, NotMarkable, "NOT-MARKABLE"),
+    "picture is snow": (snow, NotMarkable, "NOT-MARKABLE"),
     "picture is marked already": (marked_already, AlreadyMarked, "ALREADY-MARKED"),
     "signer raises": (signer_raises, SigningFailed, "SIGNING-FAILED"),
     "signer answers junk": (signer_answers_junk, SigningFailed, "SIGNING-FAILED"),
@@ -538,6 +569,11 @@ def between(studio: Any, draft: Draft, point: str, happen: Callable[[], object])
 
         return call
 
+    def read_back(image: Any, *, thorough: bool = True) -> Any:
+        if not thorough:
+            now()
+        return press.watermark.detect(image, thorough=thorough)
+
     embed, sign = press.watermark.embed, press.signer.sign
     parts: dict[str, dict[str, Any]] = {
         "before the mark": {"rng": around(press.rng)},
@@ -546,9 +582,10 @@ def between(studio: Any, draft: Draft, point: str, happen: Callable[[], object])
         "before signing": {"signer": Around(press.signer, check=around(press.signer.check))},
         "while signing": {"signer": Around(press.signer, sign=around(sign))},
         "after signing": {"signer": Around(press.signer, sign=around(sign, after=True))},
-        "while reading back": {
+        "while searching": {
             "watermark": Around(press.watermark, detect=around(press.watermark.detect))
         },
+        "while reading back": {"watermark": Around(press.watermark, detect=read_back)},
         "after keeping": {"store": Around(press.store, put=around(press.store.put, after=True))},
     }
     return with_parts(press, **parts[point])
@@ -556,6 +593,7 @@ def between(studio: Any, draft: Draft, point: str, happen: Callable[[], object])
 
 POINTS = (
     "before the mark",
+    "while searching",
     "while marking",
     "after the mark",
     "before signing",

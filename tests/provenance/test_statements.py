@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from provenance.assertions import SoftBinding
 from provenance.evidence import Evidence
 from provenance.labels import FACE_SWAP_SOURCE_TYPE, SOURCE_TYPES, read_labels
 from provenance.lint import find_notices
@@ -222,3 +223,29 @@ def test_lists_a_verdict_leans_on_are_named_with_their_dates(pki: Any, authority
     assert late.state == "warns"
     assert late.words.endswith("; the list official was due for renewal on 2027-08-05")
     assert late.words.startswith(roots.words)
+
+
+@pytest.mark.parametrize(
+    ("algs", "words"),
+    [
+        (["com.example.mark.1"], "by com.example.mark.1, which only its maker can read"),
+        (["com.b", "com.a", "com.b", "org.facewarrant.spread.2"], "by com.a, com.b, which"),
+        ([f"com.{n}" for n in range(9)], "by com.0, com.1, com.2, com.3, which"),
+        (["\x1b[31m", "x" * 65, "a b", ""], "by a name that is not plain, which"),
+    ],
+)
+def test_a_foreign_mark_is_reported_by_name(algs: list[str], words: str) -> None:
+    bindings = tuple(SoftBinding(alg, b"123456") for alg in algs)
+    [line] = [
+        line
+        for line in state_manifest(ManifestReading("trusted", soft_bindings=bindings), b"")
+        if line.subject == "watermark"
+    ]
+    assert (line.state, words in line.words) == ("unchecked", True)
+
+
+@pytest.mark.parametrize("algs", [[], ["org.facewarrant.spread.2", "org.facewarrant.pdq.1"]])
+def test_our_own_mark_is_no_foreign_one(algs: list[str]) -> None:
+    bindings = tuple(SoftBinding(alg, b"123456") for alg in algs)
+    reading = ManifestReading("trusted", soft_bindings=bindings)
+    assert "watermark" not in lines_of(reading)

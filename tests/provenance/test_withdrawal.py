@@ -154,7 +154,7 @@ WRONG: list[tuple[Callable[[Json], None], str]] = [
     (actions(OPENED), "WITHDRAWAL-SHAPE"),
     (actions(OPENED, {"action": "c2pa.edited"}), "WITHDRAWAL-SHAPE"),
     (actions(OPENED, EDITED, EDITED), "WITHDRAWAL-SHAPE"),
-    (add("c2pa.soft-binding", {"alg": "org.facewarrant.spread.1"}), "WITHDRAWAL-SHAPE"),
+    (add("c2pa.soft-binding", {"alg": "org.facewarrant.spread.2"}), "WITHDRAWAL-SHAPE"),
     (add("org.facewarrant.warrant", {}), "WITHDRAWAL-SHAPE"),
     (add("org.facewarrant.consent", {}), "WITHDRAWAL-SHAPE"),
     (ended(commitment="c" * 64), "WITHDRAWAL-FOREIGN"),

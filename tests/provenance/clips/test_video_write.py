@@ -269,7 +269,7 @@ def test_the_mark_is_read_in_every_frame(
     films: Any,
 ) -> None:
     picture = decode(demo_picture(name)).frame
-    mark = SpreadMark(key=bytes(range(32)))
+    mark = SpreadMark(keys=(bytes(range(32)),))
     payload = issue_payload(active_warrant(), rng=lambda _: bytes.fromhex(MARK_ID))
     # The picture moves, the mark does not: an encoder that follows motion would smear it.
     marked = [mark.embed(np.roll(picture, step * 3, axis=1), payload) for step in range(6)]

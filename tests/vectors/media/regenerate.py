@@ -1,6 +1,6 @@
 """Write every vector of this folder anew: `python tests/vectors/media/regenerate.py`.
 
-Except `marked_spread_v1.webp`: it stands for pictures released in the past, so it was written once
+Except `marked_spread_v2.webp`: it stands for pictures released in the past, so it was written once
 and no change of code may change it (README.md says how it was made).
 """
 
