@@ -162,8 +162,10 @@ def test_a_word_is_understood_on_its_own_carrier_only(mark_id: str) -> None:
     pattern = Pattern(key=KEY)
     own = pattern.carrier_of(mark_id)
     # The keys of checksum and carrier are derived apart: bits that check on a wrong carrier fail.
-    bits = pack_bits(mark_id, VERSION, key=pattern._mac_key)
+    word = pack_bits(mark_id, VERSION, key=pattern._mac_key)
+    bits = word ^ pattern._pad
     assert pattern.understand(bits, own) == (mark_id, VERSION)
+    assert pattern.understand(word, own) is None
     for number in {0, 1, 128, 255, (own + 1) % CARRIERS} - {own}:
         assert pattern.understand(bits, number) is None
     assert pattern.understand(1 - bits, own) is None

@@ -14,7 +14,7 @@ from provenance.pixels import Frame
 from provenance.watermark.pattern import CARRIERS, TILE_PX, Pattern
 from provenance.watermark.payload import VERSION
 from provenance.watermark.reading import MAX_FALSE_PRESENCE, Reading
-from provenance.watermark.search import MOST_LOOKS
+from provenance.watermark.search import MOST_LOOKS, UPRIGHT_LOOKS
 from provenance.watermark.spread import SpreadMark
 from provenance.watermark.whitening import luma, measure_capacity
 from provenance.watermark.writing import add_at, lay_tile
@@ -170,4 +170,4 @@ def test_a_damaged_word_is_present_and_not_read(
         assert found.confidence is None
         assert found.geometry is not None
         assert found.p_value <= MAX_FALSE_PRESENCE
-        assert found.searched == MOST_LOOKS * CARRIERS
+        assert found.searched == UPRIGHT_LOOKS * CARRIERS

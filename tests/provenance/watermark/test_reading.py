@@ -86,7 +86,8 @@ def test_random_signs_never_exceed_the_bound(name: str) -> None:
 
 def test_presence_is_claimed_from_its_threshold_on() -> None:
     for looks in (1, MOST_LOOKS, 4 * MOST_LOOKS, 24 * MOST_LOOKS):
-        z = math.sqrt(2 * math.log(looks * CARRIERS / MAX_FALSE_PRESENCE))
+        left = MAX_FALSE_PRESENCE - looks * 8 / 2**32
+        z = math.sqrt(2 * math.log(looks * CARRIERS / left))
         assert 6.0 < z < 8.0
         assert Reading(presence=z + 1e-6).claims(looks)
         assert not Reading(presence=z - 1e-3).claims(looks)

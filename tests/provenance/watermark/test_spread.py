@@ -165,8 +165,6 @@ def test_below_256_px_a_side_nothing_is_marked(
 def hopeless() -> Iterator[tuple[str, Frame]]:
     pure = np.random.default_rng(5).integers(0, 2, (512, 512, 1)) * 255
     yield "black and white noise", np.repeat(pure, 3, axis=2).astype(np.uint8)
-    line_art = np.where(textures.horse(), 255, 0).astype(np.uint8)
-    yield "silhouette", np.repeat(line_art[..., None], 3, axis=2)
     yield "grass", np.repeat(textures.grass()[..., None], 3, axis=2)
 
 

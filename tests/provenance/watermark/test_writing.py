@@ -48,7 +48,7 @@ def test_the_strength_costs_what_was_asked(
     frame = host(name)
     marked = add_at(frame, plane_of(frame), wanted)
     # Where much is clipped, less is lost than asked for; nothing is raised beyond 40 dB to mend it.
-    assert wanted - 0.05 <= copies.psnr(marked, frame) <= wanted + (0.6 if name == "dark" else 0.1)
+    assert wanted - 0.1 <= copies.psnr(marked, frame) <= wanted + (0.6 if name == "dark" else 0.1)
 
 
 def test_all_channels_move_by_the_same_whole_step(host: Callable[[str], Frame]) -> None:
