@@ -201,7 +201,7 @@ def _turn_place(at: Place, number: int) -> Place:
 
 def _bring(lumas: Sequence[Plane], matrix: Matrix) -> Place | None:
     """Bring planes to the grid and whiten them there; None where hardly a tile would be left."""
-    if not np.linalg.cond(matrix[:2, :2]) < _MOST_SKEWED:
+    if not np.isfinite(matrix).all() or np.linalg.cond(matrix[:2, :2]) > _MOST_SKEWED:
         return None
     placed, low, size = place(matrix, lumas[0].shape)
     if min(size) < MIN_READ_PX:

@@ -27,10 +27,11 @@ PROOF_PX: Final = 640
 _PROOF_QUALITY: Final = 20
 _FLOOR_MSE: Final = 255.0**2 / 1e4
 """What 40 dB means."""
-_LEAST_MARGIN: Final = 0.98
 _SAMPLE: Final = 400_000
-"""Pixels on which strength is found; what it costs in the end is measured on all."""
+"""Pixels on which strength is found; the floor is held whatever they say, by the plane's power."""
 _ROUNDING: Final = 1 / 12
+_SPARE: Final = 0.02
+"""What rounding may cost beyond 1/12 of a grey level squared."""
 
 
 def lay_tile(tile: Plane, capacity: Plane) -> Plane:
@@ -64,17 +65,13 @@ def add_at(image: Frame, plane: Plane, psnr_db: float) -> Frame:
     """
     target = 255.0**2 / 10 ** (psnr_db / 10)
     power = float(np.mean(np.square(plane), dtype=np.float64))
-    gain, cap = (math.sqrt((mse - _ROUNDING) / power) for mse in (target, _FLOOR_MSE))
+    gain, cap = (math.sqrt((mse - _ROUNDING) / power) for mse in (target, _FLOOR_MSE - _SPARE))
     rows = _sample_rows(*plane.shape)
     part, pattern = np.ascontiguousarray(image[rows]), plane[rows]
     for _ in range(3):
         error = mean_square(_add(part, pattern, gain), part)
         gain = min(cap, gain * math.sqrt((target - _ROUNDING) / max(error - _ROUNDING, 1e-3)))
-    marked = _add(image, plane, gain)
-    error = mean_square(marked, image)
-    if error > _FLOOR_MSE:
-        return _add(image, plane, gain * math.sqrt(_LEAST_MARGIN * _FLOOR_MSE / error))
-    return marked
+    return _add(image, plane, gain)
 
 
 def recode_as_jpeg(image: Frame, quality: int) -> Frame:

@@ -286,3 +286,10 @@ def test_a_fit_that_leaves_hardly_a_tile_is_not_followed(monkeypatch: pytest.Mon
     assert followed
     assert len(followed) <= len(found) <= MOST_LOOKS
     assert all(abs(np.linalg.det(one.matrix[:2, :2])) < 20 for one in found)
+
+
+def test_a_misfit_is_not_laid_on_the_grid() -> None:
+    plane = np.zeros((300, 400), np.float32)
+    for misfit in (np.diag([5.0, 1.0, 1.0]), np.diag([1.0, 0.0, 1.0]), np.full((3, 3), np.nan)):
+        assert searching._bring([plane], misfit) is None
+    assert searching._bring([plane], np.eye(3)) is not None

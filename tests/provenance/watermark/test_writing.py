@@ -18,6 +18,7 @@ from provenance.watermark.writing import (
     MOST_DB,
     PROOF_PX,
     REFERENCE_DB,
+    _sample_rows,
     add_at,
     choose_psnr,
     lay_tile,
@@ -133,3 +134,11 @@ def test_mean_square_is_of_all_values() -> None:
     b[0, 0, 0] = 200
     assert mean_square(a, b) == mean_square(b, a) == pytest.approx(200**2 / 60)
     assert mean_square(a, a) == 0
+
+
+def test_stripes_in_step_with_the_sample_do_not_break_the_floor(copies: SimpleNamespace) -> None:
+    # White on the rows that are sampled, where half of the mark is clipped; grey between.
+    frame = np.full((2400, 2000, 3), 128, np.uint8)
+    frame[_sample_rows(2400, 2000)] = 255
+    marked = add_at(frame, plane_of(frame), 40.4)
+    assert copies.psnr(marked, frame) >= 40.0
