@@ -21,14 +21,13 @@ import scipy.fft
 from provenance.media import require_frame
 from provenance.pixels import Frame
 from provenance.watermark import Geometry
+from provenance.watermark.geometry import Matrix, shift
+from provenance.watermark.pattern import TILE_PX
 
-Matrix: TypeAlias = npt.NDArray[np.float64]
 Points: TypeAlias = npt.NDArray[np.float64]
 Plane: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-TILE_PX: Final = 128
-"""Shifts that the mark leaves open are multiples of this."""
 MIN_SHARE: Final = 0.1
 """Less of the released picture is no copy of it."""
 MIN_SHOWN_PX: Final = 64
@@ -121,7 +120,7 @@ class _View:
         (x, y), (right, bottom), share = common
         crop = copy[y:bottom, x:right]
         part, small = _reduce(crop, _FINE_PX)
-        small = small @ _shift(-x, -y)
+        small = small @ shift(-x, -y)
         drawn, covered = _draw(original, small @ matrix, part.shape[1::-1])
         return cls(matrix, small, part, drawn, covered, share)
 
@@ -167,7 +166,7 @@ def _find_shift(original: Frame, copy: Frame, pattern: Matrix) -> Matrix | None:
     to_grid = _scaling(steps / TILE_PX, steps / TILE_PX)
     first = np.floor(low * steps / TILE_PX).astype(int)
     width, height = np.ceil(extent * steps / TILE_PX).astype(int) + 2
-    seen = _draw(copy, _shift(*-first) @ to_grid @ back, (int(width), int(height)))
+    seen = _draw(copy, shift(*-first) @ to_grid @ back, (int(width), int(height)))
     height, width = (-(-n * steps // TILE_PX) for n in original.shape[:2])
     scores = _correlate(_draw(original, to_grid, (int(width), int(height))), seen)
     # Row and column say where the copy's plane begins on the released picture's.
@@ -181,7 +180,7 @@ def _find_shift(original: Frame, copy: Frame, pattern: Matrix) -> Matrix | None:
     if scores[row, column] == -np.inf:
         return None
     x, y = columns[column] // steps, rows[row] // steps
-    return pattern @ _shift(-TILE_PX * float(x), -TILE_PX * float(y))
+    return pattern @ shift(-TILE_PX * float(x), -TILE_PX * float(y))
 
 
 def _correlate(fixed: tuple[Frame, Mask], moved: tuple[Frame, Mask]) -> Plane:
@@ -287,7 +286,7 @@ def _lies(copy: Frame, matrix: Matrix) -> Geometry:
 
 def _lies_at(matrix: Matrix, place: Points) -> Geometry:
     """Return the geometry of a matrix seen from one place (1, 2): there it says what it does."""
-    return Geometry.of(_shift(*-_map(matrix, place)[0]) @ matrix @ _shift(*place[0]))
+    return Geometry.of(shift(*-_map(matrix, place)[0]) @ matrix @ shift(*place[0]))
 
 
 def _invert(matrix: Matrix) -> Matrix:
@@ -318,7 +317,3 @@ def _middle(frame: Frame) -> Points:
 
 def _scaling(x: float, y: float) -> Matrix:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
-
-
-def _shift(x: float, y: float) -> Matrix:
-    return np.array([[1.0, 0, x], [0, 1.0, y], [0, 0, 1.0]])

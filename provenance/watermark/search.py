@@ -42,8 +42,8 @@ MOST_LOOKS: Final = UPRIGHT_LOOKS + MOST_LATTICES + len(_UPRIGHT_SCALES) + _SLAN
 """Looks that one key gets at one picture, at scale 1 and in all."""
 
 _LEAST_SYNC: Final = 4.6
-"""The best of 8 x 16,384 beginnings reaches 4.9 +- .3 in a picture without a mark: most pass, as a
-weak mark must. What they say is judged by `reading`."""
+"""The largest of 8 x 16,384 normal values is expected at 4.3: some pictures without a mark pass, so
+that weak marks do. What they say is judged by `reading`."""
 _STRAIGHT_PX: Final = 1.0
 _MOST_STRAIGHTENED: Final = 2
 _MOST_SKEWED: Final = 4.0

