@@ -8,18 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generator import geometric
+from generator import laying
 from generator.faces import Face, FaceAnalyser, open_analyser
-from generator.geometric import (
-    MAX_SOURCE_YAW_DEG,
-    MAX_YAW_GAP_DEG,
-    MIN_FACE_SIDE_PX,
-    GeometricSwapper,
-    require_range,
-    view_face,
-)
+from generator.geometric import GeometricSwapper
+from generator.laying import MAX_SOURCE_YAW_DEG, MAX_YAW_GAP_DEG, require_range
 from generator.swapper import OutOfRange, Rendering, SwapTask
 from generator.topology import draw_outlines
+from generator.view import MIN_FACE_SIDE_PX, view_face
 from policies.warrants import WarrantInvalid
 from provenance.media import Picture, decode, encode
 
@@ -187,7 +182,7 @@ def test_render_asks_for_the_warrant_again(task, picture, office) -> None:
         (-35.0, 30.0, 65.0, MAX_YAW_GAP_DEG),
         (45.0, 20.0, 45.0, MAX_SOURCE_YAW_DEG),
         (-45.0, -20.0, 45.0, MAX_SOURCE_YAW_DEG),
-        (20.0, 75.0, 75.0, geometric.MAX_TARGET_YAW_DEG),
+        (20.0, 75.0, 75.0, laying.MAX_TARGET_YAW_DEG),
     ],
 )
 def test_turned_heads_are_refused_with_their_numbers(
@@ -239,7 +234,7 @@ def test_target_covered_too_much_is_refused(render) -> None:
 
 
 def test_source_that_shows_too_little_is_refused(task, picture, monkeypatch) -> None:
-    monkeypatch.setattr(geometric, "MIN_LENT_SHARE", 0.999)
+    monkeypatch.setattr(laying, "MIN_LENT_SHARE", 0.999)
     with pytest.raises(OutOfRange) as caught:
         GeometricSwapper().render(task(picture("persona2_1"), picture("persona1_2")))
     assert "source shows" in caught.value.message
@@ -289,11 +284,11 @@ def test_irises_too_small_or_shut_are_not_tinted(picture, face_of) -> None:
     target, source = (
         view_face(p.frame, face_of(p), 1.0) for p in (picture("persona2_0"), picture("persona4_0"))
     )
-    tinted = geometric._tint_irises(target, source)
+    tinted = laying._tint_irises(target, source)
     assert not np.array_equal(tinted, target.lab)
     pinned = replace(source, iris=np.repeat(source.iris[:, :1], 5, axis=1))
-    assert np.array_equal(geometric._tint_irises(target, pinned), target.lab)
+    assert np.array_equal(laying._tint_irises(target, pinned), target.lab)
     mesh = target.mesh.copy()
     mesh[[159, 386]] = mesh[[145, 374]]
     shut = replace(target, mesh=mesh)
-    assert np.array_equal(geometric._tint_irises(shut, source), target.lab)
+    assert np.array_equal(laying._tint_irises(shut, source), target.lab)
