@@ -91,7 +91,7 @@ class AgeNet:
         if not self.margin >= SMALLEST_MARGIN:
             raise WeightRefused(f"the margin of {card.name} is under {SMALLEST_MARGIN} years")
         self._session = session
-        self.side_px = card.input.side_px
+        self.side_px = card.picture.side_px
         self.name = card.name
         self.models: Mapping[str, str] = {card.name: card.sha256}
 

@@ -1,9 +1,10 @@
 """Measuring a request whose target is a video: every frame, and of everything the worst.
 
-Gives facts, never a decision; what a frame shows is `sight`'s. Nobody is tracked from frame to
-frame: who it is is asked of every face anew, and a face that matches nobody in one single frame
-stays unresolved. Refused: blurring of people nobody named, which a video has not yet
-(BlurUnavailable).
+Gives facts, never a decision; what a frame shows is `sight`'s, whom a face stands for `binding`'s:
+who it is is asked of every face in every frame, and of every track as a whole. A face that is
+nobody's in one single frame stays unresolved; one that is only similar in a few frames of a track
+which is somebody's is theirs, and their worst distance says so. Refused: blurring of people nobody
+named, which a video has not yet (BlurUnavailable).
 """
 
 from __future__ import annotations
@@ -14,20 +15,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from generator.clip_frames import watch
+from generator.binding import Bound, Follower
+from generator.clip_frames import ClipFrame, watch
 from generator.errors import BlurUnavailable
-from generator.faces import FaceAnalyser, Frame
+from generator.faces import FaceAnalyser
 from generator.gates import Gates, require_gates
-from generator.sight import (
-    Sight,
-    Templates,
-    assign,
-    describe,
-    look,
-    open_templates,
-    shows_minor,
-    unmatched,
-)
+from generator.sight import Claim, Sight, assign, describe, look, open_templates, shows_minor
 from policies.consents import ConsentBook
 from policies.facts import Measured, MeasuredPerson, PixelBox
 from policies.request import Person, Request
@@ -59,8 +52,8 @@ def measure_clip(
     `swapper_models`: digests of the weights that the swap will use besides the analyser's and the
     gates', so that the warrant names every model. Faces of the target are counted as people: those
     named who matched wherever they are seen, and the most others in one frame. The box of a person
-    is around all places of their face. Raises GatesMissing, BlurUnavailable, and what reading the
-    clip raises.
+    is around all places of their face, their distance the largest. Raises GatesMissing,
+    BlurUnavailable, and what reading the clip raises.
     """
     require_gates(gates)
     require_clip(target)
@@ -70,8 +63,13 @@ def measure_clip(
     sources = [p for p in request.people if p.role == "source_identity"]
     from_source = assign(sources, in_source.faces, templates, analyser)
     others = [p for p in request.people if p.role != "source_identity"]
-    seen = _watch(target, _Seen(others, templates, analyser, gates))
-    people = seen.people()
+    follower = Follower(others, templates, analyser, time_base=target.form.time_base)
+    seen = _watch(target, _Looks(follower, analyser, gates))
+    unseen = assign(others, (), templates, analyser)
+    nowhere = [describe(claim, Sight((), (), ()), analyser, gates) for claim in unseen]
+    people = [
+        seen.found.get(claim.person, told) for claim, told in zip(unseen, nowhere, strict=True)
+    ]
     resolved = sum(person.match == "match" for person in people)
     return Measured(
         source_sha256=source.sha256,
@@ -91,11 +89,14 @@ def measure_clip(
     )
 
 
-def _watch(target: Clip, seen: _Seen) -> _Seen:
-    """Show every frame to `seen`."""
+def _watch(target: Clip, looks: _Looks) -> _Seen:
+    """Look at every frame, and then at what all of them say together."""
     with closing(watch(target)) as shots:
         for shot in shots:
-            seen.add(shot.frame)
+            looks.add(shot)
+    seen, bound = _Seen(looks.nudity), looks.follower.settle()
+    for frame in looks.frames:
+        seen.add(frame, bound)
     return seen
 
 
@@ -107,44 +108,72 @@ def _require_no_blur(request: Request) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one frame shows: how old each face looks, who claims which, and what was measured then.
+
+    `covered`: places that may be a face and could not be measured.
+    """
+
+    number: int
+    ages: Sequence[AgeLook]
+    covered: int
+    told: Sequence[tuple[Claim, MeasuredPerson]]
+
+
+@dataclass(slots=True)
+class _Looks:
+    """Looks at the frames of a clip one by one; no pixel and no mesh is kept."""
+
+    follower: Follower
+    analyser: FaceAnalyser
+    gates: Gates
+    frames: list[_Look] = field(default_factory=list)
+    nudity: NudityLook = "clear"
+
+    def add(self, shot: ClipFrame) -> None:
+        """Look at one more frame."""
+        sight = look(shot.frame, self.analyser, self.gates)
+        told = [
+            (claim, describe(claim, sight, self.analyser, self.gates))
+            for claim in self.follower.add(shot, sight.faces)
+            if claim.face is not None
+        ]
+        self.frames.append(_Look(shot.number, sight.ages, len(sight.covered), told))
+        self.nudity = _worst(_NUDITY, self.nudity, self.gates.look_nudity(shot.frame))
+
+
 @dataclass(slots=True)
 class _Seen:
     """What the frames so far have shown of the people named.
 
-    `strangers`: the most faces in one frame that matched nobody.
+    `strangers`: the most faces in one frame that stand for nobody.
     """
 
-    named: Sequence[Person]
-    templates: Templates
-    analyser: FaceAnalyser
-    gates: Gates
+    nudity: NudityLook
     strangers: int = 0
     unnamed_minor: bool = False
-    nudity: NudityLook = "clear"
     found: dict[Person, MeasuredPerson] = field(default_factory=dict)
 
-    def add(self, frame: Frame) -> None:
-        """Look at one more frame, BGR uint8."""
-        sight = look(frame, self.analyser, self.gates)
-        claims = assign(self.named, sight.faces, self.templates, self.analyser)
-        strangers = len(unmatched(sight.faces, claims)) + len(sight.covered)
-        self.strangers = max(self.strangers, strangers)
-        self.unnamed_minor = self.unnamed_minor or shows_minor(sight, claims)
-        self.nudity = _worst(_NUDITY, self.nudity, self.gates.look_nudity(frame))
-        for claim in claims:
-            if claim.face is not None:
-                told = describe(claim, sight, self.analyser, self.gates)
-                old = self.found.get(claim.person)
-                self.found[claim.person] = told if old is None else _together(old, told)
+    def add(self, frame: _Look, bound: Bound) -> None:
+        """Add one more frame, now that it is known whom its faces stand for."""
+        persons = [bound.standings[frame.number, face].person for face in range(len(frame.ages))]
+        strangers = [age for age, who in zip(frame.ages, persons, strict=True) if who is None]
+        self.strangers = max(self.strangers, len(strangers) + frame.covered)
+        if frame.covered or "minor" in strangers:
+            self.unnamed_minor = True
+        for claim, alone in frame.told:
+            stands = claim.face is not None and persons[claim.face] == claim.person
+            told = alone.model_copy(update={"match": _answer(alone.match, stands)})
+            old = self.found.get(claim.person)
+            self.found[claim.person] = told if old is None else _together(old, told)
 
-    def people(self) -> list[MeasuredPerson]:
-        """Return everyone named, as they were seen at worst; who was never seen is a mismatch."""
-        unseen = assign(self.named, (), self.templates, self.analyser)
-        return [
-            self.found.get(claim.person)
-            or describe(claim, Sight((), (), ()), self.analyser, self.gates)
-            for claim in unseen
-        ]
+
+def _answer(own: FaceMatch, stands: bool) -> FaceMatch:
+    """Return whether a face is a person's, given the frame's own word and whether it stands."""
+    if stands:
+        return "match"
+    return "ambiguous" if own == "match" else own
 
 
 def _together(one: MeasuredPerson, other: MeasuredPerson) -> MeasuredPerson:

@@ -1,12 +1,23 @@
-"""The door to every swap in a video: a picture's demands, made of every single frame.
+"""The door to every swap in a video: a picture's demands of every frame, a person's of every track.
 
 `swap_clip` demands an active warrant for a video that names both inputs by digest; its draft makes
-frames on demand. In a frame, every face and every place that may be one must match the consent of
-somebody whom the warrant shows, as in the measurement it was issued on; faces move, so the boxes of
-the warrant are only around all their places. Refused, naming the frame (FrameRefused): anybody
-else, a face that is only similar, the swapped person twice, somebody who opted out since, faces
-beyond the swapper's range, a result that looks like nudity. Frames without the swapped person
-stay as they are. Nothing is smoothed over time.
+frames on demand. Demanded, before the first frame is made, of all frames of the clip (`casting`):
+
+- of a frame: every face, and every place that may be one, is claimed by somebody whom the warrant
+  shows, and by nobody twice; a mismatch is never swapped, nor shown;
+- of a track (one face through a shot): it matches one such person as a whole, and three quarters
+  of its frames by themselves; a frame that is only similar to them is taken then, if nobody else
+  who is named is as near and it matches its own track (`binding`). A track that is only similar
+  as a whole, or a second one of the same person at one time, refuses the video.
+
+Demanded of every frame when it is made: its pixels are those looked at, the warrant is active, the
+face lies within the warrant's box, nobody in it is on the list of opt-outs as it stands now, the
+swapper finds it within its range, and the result is clear of nudity. What fails is refused, naming
+the frame (FrameRefused); for a face beyond the swapper's range, also in how many frames.
+
+The landmarks of a track are held steady (`steady`), of the whole clip from its first frame on: a
+frame looks the same whichever piece it is made in. Frames without the swapped person stay as they
+are.
 """
 
 from __future__ import annotations
@@ -14,13 +25,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Final
 
+from generator.casting import Cast, cast_clip, refusal
 from generator.clip_frames import ClipFrame, watch
-from generator.errors import FaceError, SwapRefused
+from generator.errors import FaceError
 from generator.faces import Face, FaceAnalyser, Frame
-from generator.gates import Gates, require_gates
-from generator.sight import Templates, assign, open_templates, unmatched, unmeasured_boxes
+from generator.gates import Gates, refuse_opted_out, require_gates
+from generator.sight import Templates, open_templates
 from generator.swap import (
     pick_face,
     require_clear_output,
@@ -28,7 +40,7 @@ from generator.swap import (
     require_person,
     require_untouched,
 )
-from generator.swapper import Swapper, SwapTask, UnnamedFace
+from generator.swapper import OutOfRange, Rendering, Swapper, SwapTask
 from policies.request import Person
 from policies.warrants import ActiveWarrant, require_active
 from provenance.clip import Clip, require_clip
@@ -36,16 +48,8 @@ from provenance.clip_draft import ClipDraft
 from provenance.draft import Maker, require_models
 from provenance.media import Picture, require_picture
 
-
-class FrameRefused(SwapRefused):
-    """A frame of a video cannot be swapped; `code` is that of the reason, which is chained."""
-
-    code: ClassVar[str] = "FRAME-REFUSED"
-
-    def __init__(self, message: str, *, mend: str = "", code: str = "") -> None:
-        super().__init__(message, mend=mend or "cut this part out of the video")
-        if code:
-            self.code = code  # type: ignore[misc]  # one class, the stable codes of its reasons
+LOOKED_AHEAD: Final = 48
+"""Where a face is beyond the swapper's range, this many of its frames are tried to say how long."""
 
 
 def swap_clip(
@@ -86,7 +90,7 @@ def swap_clip(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Work:
     """Everything that making a frame needs; `people` are those whom the target may show."""
 
@@ -99,51 +103,68 @@ class _Work:
     analyser: FaceAnalyser
     swapper: Swapper
     gates: Gates
+    _cast: Cast | None = None
 
     def render(self, start: int, stop: int) -> Iterator[tuple[int, Frame]]:
         """Yield (pts, BGR uint8) of frames `start` to `stop`, as `clip_draft.Render` says."""
+        # Not before a frame is asked for: whoever goes on with whole pieces needs no first pass.
+        if self._cast is None:
+            self._cast = cast_clip(self.target, self.people, self.templates, self.analyser)
         with closing(watch(self.target, start=start, stop=stop)) as shots:
             for shot in shots:
                 try:
-                    made = self._make(shot)
+                    made = self._make(shot, self._cast)
+                except OutOfRange as error:
+                    reach = self._reach(shot, self._cast)
+                    raise refusal(shot.number, shot.second, error, more=reach) from error
                 except FaceError as error:
-                    raise FrameRefused(
-                        f"frame {shot.number}, in second {shot.second}: {error.message}",
-                        mend=error.mend,
-                        code=error.code,
-                    ) from error
+                    raise refusal(shot.number, shot.second, error) from error
                 yield shot.pts, made
 
-    def _make(self, shot: ClipFrame) -> Frame:
-        face = self._swapped_face(shot)
-        if face is None:
+    def _make(self, shot: ClipFrame, cast: Cast) -> Frame:
+        rendering = self._swap(shot, cast)
+        if rendering is None:
             return shot.frame
+        require_untouched(rendering, shot)
+        require_clear_output(rendering.frame, self.gates)
+        return rendering.frame
+
+    def _swap(self, shot: ClipFrame, cast: Cast) -> Rendering | None:
+        """Return the frame with the face swapped, None where there is none to be swapped."""
+        cue = cast.cue(shot)
+        # Asked at every frame, and of bystanders too: somebody may opt out while it is being made.
+        vectors = (self.source_face.id_vector, *cue.vectors)
+        refuse_opted_out(self.gates.ask_registry(v, analyser=self.analyser) for v in vectors)
+        if cue.face is None:
+            return None
         task = SwapTask(
             self.warrant,
             source=self.source,
             target=shot,
             source_face=self.source_face,
-            target_face=face,
+            target_face=cue.face,
         )
-        rendering = self.swapper.render(task)
-        require_untouched(rendering, shot)
-        require_clear_output(rendering.frame, self.gates)
-        return rendering.frame
+        return self.swapper.render(task)
 
-    def _swapped_face(self, shot: ClipFrame) -> Face | None:
-        """Return the face to be swapped; raise UnnamedFace unless everybody shown is named."""
-        faces = self.analyser.analyse(shot.frame)
-        claims = assign(self.people, faces, self.templates, self.analyser)
-        strangers = unmatched(faces, claims)
-        if strangers or unmeasured_boxes(shot.frame, faces, self.analyser):
-            raise UnnamedFace(
-                "a face matches nobody whom the warrant shows",
-                mend="name every person in the video, each with their own consent, or cut this "
-                "part out of it",
-            )
-        # Asked at every frame, and of bystanders too: somebody may opt out while it is being made.
-        require_not_opted_out((self.source_face, *faces), self.gates, self.analyser)
-        for claim in claims:
-            if claim.person.role == "target_body" and claim.face is not None:
-                return faces[claim.face]
-        return None
+    def _reach(self, shot: ClipFrame, cast: Cast) -> str:
+        """Say in how many frames of its track the face of this one is beyond the range.
+
+        Looked at are this frame and those after it; nothing of what is tried is kept.
+        """
+        track = cast.cue(shot).track
+        later = [number for number in track if number > shot.number][:LOOKED_AHEAD]
+        beyond = [shot.number]
+        span = {"start": shot.number + 1, "stop": later[-1] + 1 if later else 0}
+        with closing(watch(self.target, **span)) as shots:
+            for one in shots:
+                try:
+                    if one.number in later:
+                        self._swap(one, cast)
+                except OutOfRange:
+                    beyond.append(one.number)
+                except FaceError:
+                    break  # that frame is refused for something else
+        return (
+            f"so in {len(beyond)} of the {len(later) + 1} frames of this face looked at from here "
+            f"on (last: frame {beyond[-1]}); it is followed through {len(track)}"
+        )

@@ -29,6 +29,7 @@ from generator.tfjs import TfjsGraph
 from generator.tfjs_bundle import BUNDLE_SUFFIX, unpack_bundle
 from generator.weights import (
     MODELS_FOLDER,
+    OWN,
     WeightCard,
     describe_models,
     load_card,
@@ -68,10 +69,10 @@ def convert_graph(source: Path, outputs: Mapping[str, str], input_name: str) -> 
             output_names=list(outputs.values()),
         )
         exported = onnx.load_model(str(path))
-    return _store_small(exported, graph.eight_bit_rules)
+    return store_small(exported, graph.eight_bit_rules)
 
 
-def _store_small(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
+def store_small(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
     """Store exactly representable float32 initializers as float16 or uint8, widened by nodes."""
     graph, widening, kept = model.graph, [], []
     for tensor in graph.initializer:
@@ -163,9 +164,9 @@ def remake(card: WeightCard, packages: Mapping[str, Path]) -> bytes:
     elif source.name.endswith(BUNDLE_SUFFIX):
         with tempfile.TemporaryDirectory() as unpacked:
             plain = unpack_bundle(source, Path(unpacked))
-            model = convert_graph(plain, outputs, card.input.name)
+            model = convert_graph(plain, outputs, card.picture.name)
     else:
-        model = convert_graph(source, outputs, card.input.name)
+        model = convert_graph(source, outputs, card.picture.name)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
@@ -216,9 +217,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if None in folders.values():
         needed = ", ".join(f"--{option}" for option in PACKAGES)
         parser.error(f"{needed} are needed to remake the weight files")
-    for name in weight_names():
-        digest = write_weight(name, remake(load_card(name), folders), options.out)
-        print(f"{name}: {digest}")
+    for card in map(load_card, weight_names()):
+        if card.origin.package == OWN:
+            continue  # trained here: `python -m generator.train --export`
+        digest = write_weight(card.name, remake(card, folders), options.out)
+        print(f"{card.name}: {digest}")
 
 
 if __name__ == "__main__":

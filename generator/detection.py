@@ -56,7 +56,7 @@ class BoxNet:
     def __init__(self, session: WeightSession) -> None:
         self._session = session
         self.card: WeightCard = session.card
-        self._side = session.card.input.side_px
+        self._side = session.card.picture.side_px
         self._anchors = anchor_centres(self._side, session.card.levels)
         self._threshold = session.card.number("score_threshold")
 

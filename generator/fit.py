@@ -79,6 +79,26 @@ def fit_similarity(points: Mesh, to: Mesh) -> Similarity:
     return Similarity(scale, rotation, to.mean(0) - scale * points.mean(0) @ rotation)
 
 
+def fit_similarity_2d(
+    source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return turn (2, 2) and shift (2,) with target ~ source @ turn.T + shift, least squares.
+
+    Rotation, uniform scale and shift only. Raises ShapeError when the points coincide or
+    have nothing of the target's form.
+    """
+    centred, wanted = source - source.mean(axis=0), target - target.mean(axis=0)
+    spread = float((centred**2).sum())
+    if not spread > 1e-6:
+        raise ShapeError("alignment points", actual="one point", expected="a face of some size")
+    a = float((centred * wanted).sum()) / spread
+    b = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum()) / spread
+    if not np.hypot(a, b) > 1e-6:
+        raise ShapeError("alignment points", actual="no likeness", expected="the form of a face")
+    turn = np.array([[a, -b], [b, a]])
+    return turn, target.mean(axis=0) - turn @ source.mean(axis=0)
+
+
 def fit_neutral(mesh: npt.NDArray[np.floating]) -> Similarity:
     """Return the similarity that lays a picture's mesh (468, 3) over the neutral one."""
     if mesh.shape != (POINTS, 3):

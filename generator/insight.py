@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generator.detection import LEFT_EYE, MOUTH, NOSE, RIGHT_EYE
-from generator.errors import PackMissing, ShapeError, WeightRefused
+from generator.errors import PackMissing, WeightRefused
 from generator.faces import (
     MESH_POINTS,
     Face,
@@ -35,6 +35,7 @@ from generator.faces import (
     require_array,
     require_frame,
 )
+from generator.fit import fit_similarity_2d
 from generator.landmarks import FaceMesher, open_mesher, shrink_for
 from generator.weights import WeightCard, read_weight, require_plain_onnx, session_options
 
@@ -58,7 +59,7 @@ class IdNet:
         if card.thresholds is None or len(card.alignment) < 2:
             raise WeightRefused(f"the card of {card.name} states no thresholds or no alignment")
         self._net = net
-        self._side = card.input.side_px
+        self._side = card.picture.side_px
         self._indices = [index for index, _, _ in card.alignment]
         self._places = np.array([[x, y] for _, x, y in card.alignment], np.float64)
         self.name = card.name
@@ -85,7 +86,7 @@ class IdNet:
         eye corners and nose base, as the net was trained, and not the corners of the mouth.
         """
         require_array(mesh, (MESH_POINTS, 3), "face mesh")
-        turn, shift = fit_similarity(mesh[self._indices, :2].astype(np.float64), self._places)
+        turn, shift = fit_similarity_2d(mesh[self._indices, :2].astype(np.float64), self._places)
         marks = (crop_template(self._side) - shift) @ np.linalg.inv(turn).T
         source, shrunk = shrink_for(frame, float(np.hypot(turn[0, 0], turn[1, 0])))
         # Pixel centres: a frame shrunk by s has its pixel x at s * (x + .5) - .5.
@@ -171,26 +172,6 @@ class InsightFacePack:
 def _as_box(item: Any) -> FaceBox:
     x0, y0, x1, y1 = (float(v) for v in item.bbox)
     return x0, y0, x1, y1
-
-
-def fit_similarity(
-    source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return turn (2, 2) and shift (2,) with target ~ source @ turn.T + shift, least squares.
-
-    Rotation, uniform scale and shift only. Raises ShapeError when the points coincide or
-    have nothing of the target's form.
-    """
-    centred, wanted = source - source.mean(axis=0), target - target.mean(axis=0)
-    spread = float((centred**2).sum())
-    if not spread > 1e-6:
-        raise ShapeError("alignment points", actual="one point", expected="a face of some size")
-    a = float((centred * wanted).sum()) / spread
-    b = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum()) / spread
-    if not np.hypot(a, b) > 1e-6:
-        raise ShapeError("alignment points", actual="no likeness", expected="the form of a face")
-    turn = np.array([[a, -b], [b, a]])
-    return turn, target.mean(axis=0) - turn @ source.mean(axis=0)
 
 
 def crop_template(side_px: int) -> npt.NDArray[np.float64]:

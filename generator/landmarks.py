@@ -69,7 +69,7 @@ class FaceMesher:
     def __init__(self, session: WeightSession) -> None:
         card = session.card
         self._session = session
-        self._side = card.input.side_px
+        self._side = card.picture.side_px
         self._reach = card.number("crop_reach")
         self._drop = card.number("crop_drop")
         self._flag_threshold = card.number("flag_threshold")

@@ -228,8 +228,7 @@ def _support(stage: Stage, cover: Image) -> Image:
     """Return the mask. Covers stay where they were: they take no part in the change of shape."""
     soft = blend.feather(stage.raster.covered, 0.5, EDGE_SOFTNESS * stage.unit)
     support = np.minimum(blend.smooth_step(stage.rim / RIM_START), soft) * (1.0 - cover)
-    support[support < FAINTEST] = 0.0
-    return support
+    return np.where(support < FAINTEST, 0.0, support).astype(np.float32)
 
 
 def _set_stage(source: View, target: View, amount: float) -> Stage:

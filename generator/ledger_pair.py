@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from generator.errors import SwapRefused
 from generator.faces import Face
 from policies.warrant import WarrantInvalid
-from provenance.data_ledger import AdmittedPicture, require_admitted
+from provenance.data_ledger import AdmittedPicture, DataRefused, require_admitted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,10 @@ def require_pair(pair: LedgerPair) -> LedgerPair:
     whole = type(pair) is LedgerPair and all(hasattr(pair, n) for n in LedgerPair.__slots__)
     if not whole:
         raise WarrantInvalid("only a pair of admitted pictures is taken", code="WARRANT-REQUIRED")
-    purposes = {require_admitted(picture).purpose for picture in (pair.source, pair.target)}
+    try:
+        purposes = {require_admitted(picture).purpose for picture in (pair.source, pair.target)}
+    except DataRefused as error:
+        raise WarrantInvalid(error.message, code="WARRANT-REQUIRED", mend=error.mend) from error
     if len(purposes) != 1:
         raise WarrantInvalid(
             "the two pictures were admitted for different purposes", code="WARRANT-REQUIRED"

@@ -90,7 +90,7 @@ class NsfwNet:
     def __init__(self, session: WeightSession) -> None:
         card = session.card
         self._session = session
-        self._side = card.input.side_px
+        self._side = card.picture.side_px
         self._review, self._found = card.number("review"), card.number("found")
         within = self._review <= LAXEST_REVIEW and self._found <= LAXEST_FOUND
         if card.task != "nudity" or not (within and 0 < self._review <= self._found):

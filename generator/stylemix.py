@@ -14,19 +14,43 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from generator.errors import ShapeError
 
 EPS = 1e-3
 """Least scale of a style; on both sides of a ratio, so that equal codes give exactly 1."""
 VARIANCE_EPS = 1e-5
 MASK_EDGE = 1e-3
 """Masks are kept this far from 0 and 1, where their logit has no end."""
-REACH_PX = 5
-"""Side of the square over which the mask is widened for the residual, at 128 px."""
+REACH = (17, 9)
+"""How far beyond the mask a change may reach: widened by half the first number of pixels, then
+softened twice over the second. Faces differ in their outline too, and background lies beside it."""
+EDGE_PX = 6
+"""Nothing changes at the square's edge, so that putting it back leaves no seam."""
+FLOW_SIDE, FLOW_PX = 32, 12.0
+"""The decoder's scale that says where features belong, and how far it may move them, in pixels."""
+PLANES = 13
+"""Target, pulled, warped and composite in colour, and the mask."""
+
+
+class Output(NamedTuple):
+    """What the network makes of a composite c: image = c + reach * (c moved by flow - c) + paint.
+
+    image, paint: (n, 3, side, side), image about -1..1. flow: (n, 2, side, side), pixels: from how
+    far away each pixel is taken. reach, mask: (n, 1, side, side), 0..1: how much may change, and
+    the composite's mask as it was moved.
+    """
+
+    image: Tensor
+    flow: Tensor
+    reach: Tensor
+    paint: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,18 @@ def channel_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + VARIANCE_EPS).sqrt()
 
 
+def reach_of(mask: Tensor) -> Tensor:
+    """Return how much may change (n, 1, side, side), 0..1, given the composite's mask."""
+    wide, soft = REACH
+    reach = functional.max_pool2d(mask, wide, 1, wide // 2)
+    for _ in range(2):
+        reach = functional.avg_pool2d(reach, soft, 1, soft // 2)
+    side = mask.shape[-1]
+    place = torch.arange(side, device=mask.device)
+    edge = (torch.minimum(place, side - 1 - place).float() / EDGE_PX).clamp(max=1)
+    return reach * edge[:, None] * edge[None]
+
+
 class Increment(nn.Module):
     """What tells one identity code from another, for `channels` feature maps."""
 
@@ -116,73 +152,124 @@ class StyleMixBlock(nn.Module):
         y = self.second(functional.relu(y))
         if self.injects:
             y = adain_increment(y, *self.increments[1](*codes)) + self.tag(tag)
-        return x + y
+        mixed: Tensor = x + y
+        return mixed
 
 
 class StyleMixNet(nn.Module):
     """Content encoder, Style Mix Blocks, decoder with skips; see the module's first lines."""
 
     id_mean: Tensor
+    grid: Tensor
 
     def __init__(self, shape: StyleMixShape) -> None:
         super().__init__()
         self.shape = shape
-        widths = shape.widths
+        widths, depth = shape.widths, len(shape.widths) - 1
+        side = shape.side_px // shape.patch
+        sides = [side >> k for k in range(depth + 1)]
         self.register_buffer("id_mean", torch.zeros(shape.id_dim))
+        self.register_buffer("grid", _identity_grid(shape.side_px), persistent=False)
         self.code = nn.Sequential(
             nn.Linear(shape.id_dim, shape.code_dim),
             nn.ReLU(),
             nn.Linear(shape.code_dim, shape.code_dim),
         )
         self.tag = nn.Linear(shape.id_dim, shape.tag_dim)
-        self.stem = nn.Conv2d(13 * shape.patch**2, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(PLANES * shape.patch**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
         )
-        depth = len(widths) - 1
-        side = shape.side_px // shape.patch
-        lowest = side >> depth
         self.middle = nn.ModuleList(
-            StyleMixBlock(widths[-1], shape, injects=lowest in shape.inject_at)
+            StyleMixBlock(widths[-1], shape, injects=sides[-1] in shape.inject_at)
             for _ in range(shape.mid_blocks)
         )
+        rising = range(depth - 1, -1, -1)
         self.up = nn.ModuleList(
-            nn.Conv2d(widths[k + 1] + widths[k], widths[k], 3, padding=1)
-            for k in reversed(range(depth))
+            nn.Conv2d(widths[k + 1] + widths[k], widths[k], 3, padding=1) for k in rising
         )
         self.mix = nn.ModuleList(
-            StyleMixBlock(widths[k], shape, injects=(side >> k) in shape.inject_at)
-            for k in reversed(range(depth))
+            StyleMixBlock(widths[k], shape, injects=sides[k] in shape.inject_at) for k in rising
         )
-        self.head = nn.Conv2d(widths[0], 4 * shape.patch**2, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.flow_level = depth - 1 - sides.index(FLOW_SIDE)
+        self.flow = _zero(nn.Conv2d(widths[sides.index(FLOW_SIDE)], 2, 3, padding=1))
+        self.merge = nn.Conv2d(widths[0] + 6 * shape.patch**2, widths[0], 3, padding=1)
+        self.head = _zero(nn.Conv2d(widths[0], 4 * shape.patch**2, 3, padding=1))
 
     def forward(
-        self, images: Tensor, mask: Tensor, id_source: Tensor, id_target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        target, raw, warped, composite = images.split(3, 1)
-        unit_s, unit_t = (functional.normalize(v - self.id_mean) for v in (id_source, id_target))
-        codes = self.code(unit_s), self.code(unit_t)
-        tag = self.tag(unit_s)[..., None, None]
-        x = functional.pixel_unshuffle(torch.cat([images, 2 * mask - 1], 1), self.shape.patch)
-        x = functional.relu(self.stem(x))
-        skips = []
+        self, pictures: Tensor, mask: Tensor, id_source: Tensor, id_target: Tensor
+    ) -> Output:
+        """Return the swapped square; see `Output`.
+
+        pictures: (n, 12, side, side) in -1..1, RGB or BGR as in training: target, pulled, warped
+        and composite of `generator.laying.Layers`. mask: (n, 1, side, side) in 0..1. id_source,
+        id_target: identity vectors (n, id_dim) as the identity net gives them.
+        """
+        self._require_shapes(pictures, mask)
+        target, _, warped, composite = pictures.split(3, 1)
+        codes, tag = self._codes(id_source, id_target)
+        x = functional.pixel_unshuffle(torch.cat([pictures, 2 * mask - 1], 1), self.shape.patch)
+        x, skips = functional.relu(self.stem(x)), []
         for down in self.down:
             skips.append(x)
             x = functional.relu(down(x))
         for block in self.middle:
             x = block(x, codes, tag)
-        for up, block, skip in zip(self.up, self.mix, reversed(skips), strict=True):
+        flow = torch.zeros(())
+        for level, (up, block) in enumerate(zip(self.up, self.mix, strict=True)):
             x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = functional.relu(up(torch.cat([x, skip], 1)))
+            x = functional.relu(up(torch.cat([x, skips.pop()], 1)))
             x = block(x, codes, tag)
-        residual, move = functional.pixel_shuffle(self.head(x).float(), self.shape.patch).split(
-            [3, 1], 1
+            if level == self.flow_level:
+                flow = self._flow(x)
+        moved = functional.grid_sample(
+            torch.cat([composite, warped], 1),
+            self.grid + flow.permute(0, 2, 3, 1) * (2 / self.shape.side_px),
+            padding_mode="border",
+            align_corners=False,
         )
+        x = torch.cat([x, functional.pixel_unshuffle(moved, self.shape.patch)], 1)
+        x = functional.relu(self.merge(x))
+        last = functional.pixel_shuffle(self.head(x).float(), self.shape.patch)
+        residual, move = last.split([3, 1], 1)
+        there, warped = moved.split(3, 1)
+        reach = reach_of(mask)
         safe = mask.clamp(MASK_EDGE, 1 - MASK_EDGE)
-        soft = torch.sigmoid(torch.logit(safe) + move)
-        support = functional.max_pool2d(mask, REACH_PX, 1, REACH_PX // 2)
-        shift = (soft - safe) * (support > 0)
-        image = composite + support * torch.tanh(residual) + shift * (warped - target)
-        return image, mask + shift
+        change = torch.sigmoid(torch.logit(safe) + move) - safe
+        paint = reach * (torch.tanh(residual) + change * (warped - target))
+        image = composite + reach * (there - composite) + paint
+        return Output(image, flow, reach, paint, mask + change)
+
+    def _codes(self, source: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        units = [functional.normalize(v - self.id_mean) for v in (source, target)]
+        return (self.code(units[0]), self.code(units[1])), self.tag(units[0])[..., None, None]
+
+    def _flow(self, features: Tensor) -> Tensor:
+        """Return where to look instead, pixels (n, 2, side, side): x, y."""
+        small = FLOW_PX * torch.tanh(self.flow(features).float())
+        factor = self.shape.side_px / FLOW_SIDE
+        return functional.interpolate(
+            small, scale_factor=factor, mode="bilinear", align_corners=False
+        )
+
+    def _require_shapes(self, pictures: Tensor, mask: Tensor) -> None:
+        side = self.shape.side_px
+        if tuple(pictures.shape[1:]) != (PLANES - 1, side, side):
+            expected = ("n", PLANES - 1, side, side)
+            raise ShapeError("StyleMixNet's pictures", actual=pictures.shape, expected=expected)
+        if tuple(mask.shape) != (len(pictures), 1, side, side):
+            alike = (len(pictures), 1, side, side)
+            raise ShapeError("StyleMixNet's mask", actual=mask.shape, expected=alike)
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _identity_grid(side_px: int) -> Tensor:
+    """Return the sampling grid (1, side, side, 2) that leaves a picture where it is."""
+    centres = (torch.arange(side_px, dtype=torch.float32) + 0.5) * (2 / side_px) - 1
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return torch.stack([x, y], -1)[None]

@@ -22,7 +22,7 @@ Bools = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
 
 MIN_FACE_SIDE_PX = 64.0
-MARGIN = 0.15
+MARGIN = 0.3
 """How far a crop reaches around the mesh, in eye distances."""
 COVER_UNIT_PX = 100.0
 """Covers are looked for at this many pixels per eye distance: fine enough for strands of hair."""

@@ -30,7 +30,9 @@ MODELS_FOLDER = Path(__file__).parent / "models"
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 Hex256 = Field(pattern=r"^[0-9a-f]{64}$")
-Task = Literal["detection", "landmarks", "identity", "nudity", "age"]
+Task = Literal["detection", "landmarks", "identity", "nudity", "age", "swap", "detail", "style"]
+OWN = "facewarrant"
+"""The package that weights trained by this project come from."""
 
 
 class _Part(BaseModel):
@@ -84,6 +86,33 @@ class OutputContract(_Part):
     meaning: str
 
 
+class TensorContract(_Part):
+    """One input of a network that is fed with prepared arrays: shape (0 = any) and meaning."""
+
+    shape: tuple[int, ...]
+    meaning: str
+
+
+class Twin(_Part):
+    """The same numbers as safetensors, for training on."""
+
+    file: str
+    sha256: str = Hex256
+    bytes: int = Field(gt=0)
+
+
+class TrainingRun(_Part):
+    """How weights of our own came about: settings as JSON, and what they saw, by digest."""
+
+    preset: str
+    steps: int = Field(gt=0)
+    seed: int
+    pictures: int = Field(gt=0)
+    ledger_sha256: str = Hex256
+    purpose: Literal["release_training", "research_training"]
+    code: str
+
+
 class Thresholds(_Part):
     """Euclidean distances of an identity net, and how they were chosen."""
 
@@ -107,6 +136,8 @@ class WeightCard(_Part):
 
     numbers: named constants of pre- and postprocessing. levels: a detector's (stride in pixels,
     anchors per cell). alignment: (mesh index, x, y) = where a mesh point belongs in the input.
+    A net of pictures has `input`, one that is fed with arrays has `tensors`; nets that we trained
+    have `twin` and `run`.
     """
 
     name: str
@@ -117,8 +148,11 @@ class WeightCard(_Part):
     origin: Origin
     licence: Licence
     training: Training
-    input: InputContract
+    input: InputContract | None = None
+    tensors: Mapping[str, TensorContract] = {}
     outputs: Mapping[str, OutputContract]
+    twin: Twin | None = None
+    run: TrainingRun | None = None
     numbers: Mapping[str, float] = {}
     levels: tuple[tuple[int, int], ...] = ()
     alignment: tuple[tuple[int, float, float], ...] = ()
@@ -126,6 +160,13 @@ class WeightCard(_Part):
     measured: tuple[Measurement, ...] = ()
     known_failures: tuple[str, ...]
     allowed_use: str
+
+    @property
+    def picture(self) -> InputContract:
+        """The input of a net of pictures; WeightRefused for a net that is fed with arrays."""
+        if self.input is None:
+            raise WeightRefused(f"{self.name} takes no picture")
+        return self.input
 
     def number(self, key: str) -> float:
         """Return one named constant; WeightRefused when the card does not state it."""
@@ -135,7 +176,7 @@ class WeightCard(_Part):
 
 
 class WeightSession:
-    """A loaded weight file: its card and a CPU session that was made from the checked bytes."""
+    """A net of pictures: its card and a CPU session that was made from the checked bytes."""
 
     def __init__(self, card: WeightCard, session: onnxruntime.InferenceSession) -> None:
         self.card = card
@@ -150,7 +191,7 @@ class WeightSession:
         Applies the card's channel order, scale, offset, mean and layout; batch of one. Raises
         WeightRefused when the runtime refuses the input.
         """
-        contract = self.card.input
+        contract = self.card.picture
         values = image if contract.order == "rgb" else image[..., ::-1]
         shift = np.float32(contract.offset) - np.array(contract.mean, np.float32)
         scaled = values.astype(np.float32) * np.float32(contract.scale) + shift
@@ -311,7 +352,7 @@ def _describe_card(card: WeightCard) -> list[str]:
         f"* **Upstream:** {card.licence.upstream}.",
         f"* **Training data:** {card.training.data}.",
         f"* **Consent of the people in it:** {card.training.consent_basis}.",
-        f"* **Input:** {card.input.side_px} px, {card.input.fit}; {_describe_scale(card.input)}.",
+        *_describe_inputs(card),
     ]
     lines += [f"* **Output `{name}`:** {out.meaning}." for name, out in card.outputs.items()]
     if card.thresholds is not None:
@@ -323,6 +364,25 @@ def _describe_card(card: WeightCard) -> list[str]:
     lines += [f"* **Known failure:** {text}." for text in card.known_failures]
     lines += ["", "| measured | value | n | protocol | date |", "|---|---|---|---|---|"]
     lines += [f"| {m.what} | {m.value} | {m.n} | {m.protocol} | {m.date} |" for m in card.measured]
+    return lines
+
+
+def _describe_inputs(card: WeightCard) -> list[str]:
+    lines = []
+    if (picture := card.input) is not None:
+        lines.append(
+            f"* **Input:** {picture.side_px} px, {picture.fit}; {_describe_scale(picture)}."
+        )
+    lines += [f"* **Input `{n}` {t.shape}:** {t.meaning}." for n, t in card.tensors.items()]
+    if card.run is not None:
+        run = card.run
+        lines.append(
+            f"* **Trained by us:** {run.steps} steps, seed {run.seed}, {run.pictures} pictures "
+            f"(ledger `{run.ledger_sha256[:16]}`), for {run.purpose.replace('_', ' ')}, "
+            f"code `{run.code}`."
+        )
+    if card.twin is not None:
+        lines.append(f"* **For training on:** `{card.twin.file}`, `{card.twin.sha256[:16]}`.")
     return lines
 
 

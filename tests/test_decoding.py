@@ -15,12 +15,12 @@ DECODED_HERE = {
     "pipelines/demo.py:_examine": "the demo's own release, made moments before",
     "pipelines/demo.py:tamper": "the same",
     "provenance/clip_recovery.py:_kept_frames": "a kept output, read from the store by its digest",
+    "provenance/data_ledger.py:admit": "a file of the operator's own set, named by its digest",
     "provenance/media.py:_decode_again": "a copied picture, decoded before; no run pickles one",
     "provenance/recovery.py:compare": "a kept output, read from the store by its digest",
     "provenance/release.py:_read_back": "the output that was just encoded here",
     "provenance/release.py:release": "the output that was just encoded here",
     "provenance/release.py:redeliver": "a kept output, which the log names by its commitment",
-    "provenance/watermark/learned/data.py:load_training_set": "pictures of the operator's own set",
 }
 """Module and function that decode without `load`, and whose bytes those are."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import hashlib
 import importlib
 import pkgutil
 import re
@@ -13,6 +15,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -25,11 +28,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("policies", "provenance", "generator", "detector", "pipelines")
 MODULES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 
-MEDIA = {
+PICTURES = {
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif", ".jxl"),
-    *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".npy", ".npz", ".pkl", ".pt", ".pth", ".onnx"),
+    *(".mp4", ".mov", ".avi", ".mkv", ".webm"),
 }
-MEDIA_FOLDERS = ("docs/demo/", "tests/vectors/", "generator/")
+PICTURE_STARTS = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*"),
+    *(b"\xff\x0a", b"\x00\x00\x00\x0cJXL ", b"\x1aE\xdf\xa3", b"RIFF"),
+)
+PICTURE_FOLDERS = ("docs/demo/", "tests/vectors/", "docs/benchmarks/")
+WEIGHTS = {".npy", ".npz", ".pkl", ".pt", ".pth", ".onnx", ".safetensors"}
+ID_LENGTHS = {128, 512}
+"""Of the identity vectors in use; one of a real person is biometric data."""
 
 # Joined here, so that this file does not hold what it looks for.
 PLACES = tuple(
@@ -71,14 +81,84 @@ def test_no_other_distribution_owns_our_import_names(name: str) -> None:
     assert set(packages_distributions().get(name, ["facewarrant"])) == {"facewarrant"}
 
 
-def test_pictures_vectors_and_weights_lie_only_where_they_are_documented() -> None:
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture or a video, by its name or by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    return (
+        path.suffix.lower() in PICTURES or start.startswith(PICTURE_STARTS) or start[4:8] == b"ftyp"
+    )
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def hold_id_vectors(path: Path) -> bool:
+    """Whether an array file holds vectors as long as those of a person's identity."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return any(arrays[name].shape[-1:] in {(n,) for n in ID_LENGTHS} for name in arrays)
+
+
+def test_pictures_lie_only_where_they_are_documented() -> None:
     strays = [
         name
         for path in own_files()
-        if path.suffix.lower() in MEDIA
-        and not (name := str(path.relative_to(ROOT))).startswith(MEDIA_FOLDERS)
+        if is_picture(path)
+        and not (name := str(path.relative_to(ROOT))).startswith(PICTURE_FOLDERS)
     ]
     assert strays == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "seen"),
+    [
+        ("a.JPG", b"", True),
+        ("a.webm", b"anything", True),
+        ("a.txt", b"\xff\xd8\xff\xe0", True),
+        ("a", b"RIFF\x00\x00\x00\x00WEBPVP8 ", True),
+        ("a.bin", b"\x00\x00\x00\x18ftypisom", True),
+        ("a.txt", b"a text", False),
+        ("a.txt", b"", False),
+    ],
+)
+def test_a_picture_is_seen_by_its_name_or_its_content(
+    tmp_path: Path, name: str, content: bytes, seen: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert is_picture(tmp_path / name) is seen
+
+
+def test_weights_lie_only_beside_their_cards() -> None:
+    strays = [
+        name
+        for path in own_files()
+        if path.suffix.lower() in WEIGHTS
+        and not (name := str(path.relative_to(ROOT))).startswith("generator/")
+    ]
+    assert strays == []
+
+
+def test_no_file_holds_vectors_of_faces() -> None:
+    arrays = [path for path in own_files() if path.suffix.lower() in {".npy", ".npz"}]
+    assert [path for path in arrays if path.suffix == ".npy" or hold_id_vectors(path)] == []
+
+
+def test_vectors_of_faces_are_seen(tmp_path: Path) -> None:
+    for shape, seen in (((3, 128), True), ((512,), True), ((2, 1, 512), True), ((128, 3), False)):
+        np.savez(tmp_path / "a.npz", plain=np.zeros(2), vectors=np.zeros(shape, np.float32))
+        assert hold_id_vectors(tmp_path / "a.npz") is seen
+
+
+@pytest.mark.shared
+def test_no_file_is_a_photograph_of_the_research_set(shared_data: Path) -> None:
+    lines = (shared_data / "london" / "index.csv").read_text(encoding="utf-8").splitlines()
+    photographs = {row["sha256"] for row in csv.DictReader(lines)}
+    assert len(photographs) == 144
+    clips = {digest_of(path) for path in (shared_data / "clips").iterdir() if is_picture(path)}
+    assert clips
+    kept = photographs | clips
+    assert [path for path in own_files() if digest_of(path) in kept] == []
 
 
 def test_no_file_names_a_place_of_a_build_machine() -> None:

@@ -26,15 +26,11 @@ from torch import Tensor
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.files import replace_file
+from provenance.data_ledger import DataLedger, read_ledger
+from provenance.data_sets import list_pictures, list_rendered
 from provenance.watermark.learned.attacks import ATTACKS, CODECS, GEOMETRY, fit_square, to_luma
 from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
-from provenance.watermark.learned.data import (
-    TrainingSet,
-    list_pictures,
-    list_rendered,
-    load_training_set,
-    read_ledger,
-)
+from provenance.watermark.learned.data import TrainingSet, load_training_set
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 from provenance.watermark.learned.export import export_mark
 from provenance.watermark.learned.losses import (
@@ -168,7 +164,8 @@ class Run:
 
     def _parts(self) -> dict[str, Any]:
         modules = {"networks": self.networks, "averages": self.averages}
-        return {"modules": modules, "optimiser": self.optimiser, "rng": self.rng}
+        optimisers = {"optimiser": self.optimiser}
+        return {"modules": modules, "optimisers": optimisers, "rng": self.rng}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -210,11 +207,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preset = replace(PRESETS[options.preset], **chosen)
     try:
         if options.pictures is None:
-            files, rows = list_rendered(ROOT)
+            rendered = list(list_rendered(ROOT, "train"))
+            files, ledger = [file for file, _ in rendered], DataLedger(row for _, row in rendered)
         else:
-            files, rows = list_pictures(options.pictures), read_ledger(options.ledger)
+            files = list_pictures(options.pictures)
+            ledger = read_ledger(options.ledger, withdrawn=options.withdrawn)
         now, size = datetime.now(UTC), (preset.shape.side_px, preset.most_pictures)
-        run = Run(preset, load_training_set(files, rows, size, release=options.release, now=now))
+        run = Run(preset, load_training_set(files, ledger, size, release=options.release, now=now))
         options.out.mkdir(parents=True, exist_ok=True)
         replace_file(options.out / "ledger.jsonl", run.training.ledger)
         if (options.out / CHECKPOINT).exists():
@@ -242,6 +241,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--pictures", type=Path, action="append", help="a folder, with its --ledger"
     )
     parser.add_argument("--ledger", type=Path, default=Path("ledger.jsonl"), help="JSON lines")
+    parser.add_argument(
+        "--withdrawn", nargs="+", default=[], help="ids of consents that hold no longer"
+    )
     parser.add_argument("--release", action="store_true", help="only what released weights may use")
     parser.add_argument("--export", type=Path, help="write ONNX files and their card here at last")
     return parser.parse_args(arguments)

@@ -16,11 +16,11 @@ from generator import insight
 from generator.detection import FaceDetector, anchor_centres, open_detector, overlap
 from generator.errors import PackMissing, ShapeError, WeightRefused
 from generator.faces import IdThresholds, only_face, open_analyser
+from generator.fit import fit_similarity_2d
 from generator.insight import (
     IdNet,
     InsightFacePack,
     crop_template,
-    fit_similarity,
     open_id_net,
     six_points,
 )
@@ -151,20 +151,20 @@ def test_similarity_of_exact_points_is_exact() -> None:
     rng = np.random.default_rng(7)
     points = rng.uniform(0, 100, (5, 2))
     turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
-    found, shift = fit_similarity(points, points @ turn.T + [3, -9])
+    found, shift = fit_similarity_2d(points, points @ turn.T + [3, -9])
     np.testing.assert_allclose(found, turn)
     np.testing.assert_allclose(shift, [3, -9])
 
 
 def test_similarity_never_mirrors() -> None:
     points = np.array([[0, 0], [4, 0], [4, 2], [0, 2.0]])
-    turn, _ = fit_similarity(points, points * [-1, 1])
+    turn, _ = fit_similarity_2d(points, points * [-1, 1])
     assert np.linalg.det(turn) >= 0
 
 
 def test_points_in_one_place_are_refused() -> None:
     with pytest.raises(ShapeError):
-        fit_similarity(np.ones((5, 2)), np.ones((5, 2)))
+        fit_similarity_2d(np.ones((5, 2)), np.ones((5, 2)))
 
 
 def test_the_template_is_the_librarys_own() -> None:

@@ -209,7 +209,7 @@ def test_preprocessing_comes_from_the_card() -> None:
     square = np.zeros((256, 256, 3), np.uint8)
     first = open_session("blazeface").run(square)["scores_near"]
     session = open_session("blazeface")
-    contract = session.card.input.model_copy(update={"offset": 0.0})
+    contract = session.card.picture.model_copy(update={"offset": 0.0})
     session.card = session.card.model_copy(update={"input": contract})
     assert not np.allclose(first, session.run(square)["scores_near"])
 

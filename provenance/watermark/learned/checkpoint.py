@@ -24,12 +24,14 @@ def write_checkpoint(
     path: Path,
     *,
     modules: Mapping[str, nn.Module],
-    optimiser: torch.optim.Optimizer,
+    optimisers: Mapping[str, torch.optim.Optimizer],
     rng: torch.Generator,
     state: Mapping[str, Any],
 ) -> None:
     """Write everything a run needs to go on, whole or not at all; raises `StoreUnavailable`."""
-    tensors = {"rng": rng.get_state(), **dict(_name_slots(optimiser))}
+    tensors = {"rng": rng.get_state()}
+    for name, optimiser in optimisers.items():
+        tensors |= {f"{name}/{key}": value for key, value in _name_slots(optimiser)}
     for name, module in modules.items():
         tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -53,18 +55,19 @@ def restore(
     tensors: Mapping[str, Tensor],
     *,
     modules: Mapping[str, nn.Module],
-    optimiser: torch.optim.Optimizer,
+    optimisers: Mapping[str, torch.optim.Optimizer],
     rng: torch.Generator,
 ) -> None:
     """Put everything back where `write_checkpoint` took it from."""
     for name, module in modules.items():
         module.load_state_dict(take(tensors, name))
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in take(tensors, "optimiser").items():
-        index, slot = key.split("/")
-        slots.setdefault(int(index), {})[slot] = value
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": slots, "param_groups": groups})
+    for name, optimiser in optimisers.items():
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in take(tensors, name).items():
+            index, slot = key.split("/")
+            slots.setdefault(int(index), {})[slot] = value
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": slots, "param_groups": groups})
     rng.set_state(tensors["rng"])
 
 
@@ -77,4 +80,4 @@ def take(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 def _name_slots(optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
     for index, slots in optimiser.state_dict()["state"].items():
         for slot, value in slots.items():
-            yield f"optimiser/{index}/{slot}", value
+            yield f"{index}/{slot}", value

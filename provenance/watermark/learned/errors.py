@@ -15,7 +15,7 @@ class MarkWeightsRefused(MarkError):
 
 
 class TrainingRefused(Error):
-    """A training run may not start: a picture without a right to be there, or no checkpoint."""
+    """A training run may not start: no pictures, no device, or a checkpoint that is not its own."""
 
     code: ClassVar[str] = "TRAINING-REFUSED"
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from policies.digest import sha256_hex
 from policies.warrants import ActiveWarrant
+from provenance.data_ledger import NO_REAL_PERSON, DataLedger, LedgerRow
 from provenance.watermark.learned.card import (
     CARD_NAME,
     InputContract,
@@ -22,7 +23,7 @@ from provenance.watermark.learned.card import (
     WeightFile,
     write_card,
 )
-from provenance.watermark.learned.data import LedgerRow, TrainingSet, load_training_set
+from provenance.watermark.learned.data import TrainingSet, load_training_set
 from provenance.watermark.learned.message import MESSAGE_BITS
 from provenance.watermark.payload import Payload, issue_payload
 
@@ -42,10 +43,10 @@ def ledger_row(file: Path, **other: object) -> LedgerRow:
         "path": file.name,
         "set": "demo",
         "kind": "image",
-        "person": "rendered",
+        "person": "persona:demo",
         "source": "Blender",
         "licence": "CC0-1.0",
-        "consent_scope": "none needed",
+        "consent_scope": NO_REAL_PERSON,
         "training_of_released_models": True,
     }
     return LedgerRow.model_validate(facts | other)
@@ -61,8 +62,8 @@ def row_of() -> Callable[..., LedgerRow]:
 def demo_set() -> TrainingSet:
     """Eight rendered people, ready for networks of 64 px."""
     files = sorted(DEMO.glob("*_0.webp"))
-    rows = [ledger_row(file) for file in files]
-    return load_training_set(files, rows, (SIDE_PX, 99), release=True, now=NOW)
+    ledger = DataLedger(ledger_row(file) for file in files)
+    return load_training_set(files, ledger, (SIDE_PX, 99), release=True, now=NOW)
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from policies.digest import sha256_hex
+from provenance.data_ledger import LedgerRow
 from provenance.watermark import train as script
 from provenance.watermark.learned.attacks import ATTACKS, to_luma
 from provenance.watermark.learned.card import load_card
-from provenance.watermark.learned.data import LedgerRow, TrainingSet
+from provenance.watermark.learned.data import TrainingSet
 from provenance.watermark.learned.errors import (
     MarkWeightsRefused,
     TrainingRefused,
@@ -329,12 +330,15 @@ def test_the_command_asks_the_ledger(
     (tmp_path / "mine").mkdir()
     shutil.copy(file, tmp_path / "mine")
     ledger = tmp_path / "ledger.jsonl"
-    ledger.write_text(row_of(file, training_of_released_models=False).model_dump_json())
+    row = row_of(file, training_of_released_models=False, consent_id="deed-7")
+    ledger.write_text(row.model_dump_json())
     options: list[Any] = ["--steps", 1, "--pictures", tmp_path / "mine", "--ledger"]
     assert command(*options, tmp_path / "none.jsonl")[0] == 1
     assert "cannot read" in capsys.readouterr().err
     assert command(*options, ledger, "--release")[0] == 1
     assert "may not be used for weights that are released" in capsys.readouterr().err
+    assert command(*options, ledger, "--withdrawn", "deed-7")[0] == 1
+    assert "was withdrawn" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert command(*options, ledger)[0] == 0
 

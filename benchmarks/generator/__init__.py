@@ -1,0 +1,1 @@
+"""How well faces are swapped and restored, on people who were never trained on."""

@@ -1,0 +1,288 @@
+"""ERRS: the target's catchlights put back where a network blurred, moved or lost them.
+
+The eyes of a swap are the target's, moved into the new shape, so the light that their corneas
+mirror is known: it is in the target's own picture. For each eye this decides whether the target
+has a catchlight, whether the picture still shows it, and if not takes away what the picture has in
+its place and lays the target's own pixels there, moved as the eye moved. None is ever invented.
+Nothing is done to eyes that are shut, covered or too small, and to those that are right already;
+where nothing is done the picture is returned bit for bit. Refused: a picture that is not the size
+of its layers (ShapeError).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from generator import fit
+from generator.catchlight import (
+    CORNEA_RADIUS,
+    TO_CAMERA,
+    Catchlight,
+    find_catchlight,
+    light_at,
+    place_of,
+)
+from generator.cornea import Cornea, bare_iris, cut_cornea, luminance
+from generator.errors import ShapeError
+from generator.landmarks import pose_of
+from generator.laying import Layers
+from generator.topology import LEFT_EYE, RIGHT_EYE
+from generator.view import Bools, Image, Points
+
+LIDS, RINGS = (fit.RIGHT_LIDS, fit.LEFT_LIDS), (list(RIGHT_EYE), list(LEFT_EYE))
+MIN_OPENING = 0.2
+"""Lid gap over eye width, below which an eye counts as shut [generator reference, section 12]."""
+MAX_ANGLE_DEG = 25.0
+"""Two eyes that tell of one light agree at least so well."""
+SMALL_EYE_PX = 6.0
+"""Irises of a smaller radius get a drawn spot: resampling would smear one of a pixel or two."""
+MAX_SHIFT = 0.5
+"""Iris radii that a light handed in may move a catchlight from where it was seen."""
+RIGHT_ALREADY = 0.1
+"""Mean difference from the wanted catchlight, over its peak, that is left alone."""
+OWN_SHARE = 0.25
+"""A spot that the target shows at least so brightly is the target's own, in other colours."""
+FAINT = 0.05
+HALO = 0.15
+"""Iris radii around a catchlight in which a blurred one may have left its light."""
+SOFT_PX, SURE = 0.7, 6.0
+"""Width of a removed spot's edge; levels above the bare iris that count as light in full."""
+EXPONENTS = (20.0, 800.0)
+"""Of the drawn lobe (n.h)^k; below the first it would be no spot."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """Where the light of a pair of eyes comes from.
+
+    vectors: float64 (2, 3), unit, row 0 = the subject's right eye; x right, y down, z to the
+    camera; an eye without a catchlight has the other's. confidence: float64 (2,), 0..1, by contrast
+    and size; 0 = no catchlight in that eye.
+    """
+
+    vectors: Points
+    confidence: Points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Eye:
+    """One eye: its cornea in the target, the catchlight there, and its cornea in the picture.
+
+    turn (2, 2), shift (2,): a point of the target went to turn @ point + shift. growth: its scale.
+    """
+
+    own: Cornea
+    spot: Catchlight | None
+    cornea: Cornea
+    turn: Points
+    shift: Points
+
+    growth: float
+
+
+class EyeReflections:
+    """The finishing step `errs`; keeps nothing between pictures."""
+
+    name = "errs"
+    version = "1"
+
+    def __init__(self) -> None:
+        self.models: Mapping[str, str] = {}
+
+    def apply(self, picture: Image, layers: Layers, light: Light | None = None) -> Image:
+        """Return the picture with the target's catchlights, BGR float32 (h, w, 3), 0..255.
+
+        picture: a finished window of `layers`; returned itself where there is nothing to do.
+        light: a smoothed light for a frame of a video; without it the catchlights stay where the
+        target has them. Raises ShapeError.
+        """
+        if picture.shape != layers.target.shape:
+            raise ShapeError("picture", actual=picture.shape, expected=layers.target.shape)
+        eyes = _read_eyes(layers)
+        measured = _light_of_eyes(eyes)
+        out = picture
+        for side, eye in enumerate(eyes):
+            if eye is not None:
+                out = _restore(out, layers, eye, _light_for(eye, side, measured, light))
+        return out
+
+
+def light_of(layers: Layers) -> Light | None:
+    """Return the light that the target's catchlights tell of, or None if it has none."""
+    return _light_of_eyes(_read_eyes(layers))
+
+
+def _read_eyes(layers: Layers) -> list[_Eye | None]:
+    """Return both eyes, right one first; None for one to which nothing is done."""
+    yaw, pitch, _ = np.radians(pose_of(layers.own_mesh.astype(np.float32)))
+    # Where the eyes look is not known; they look, nearly, where the head does.
+    facing = np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])
+    return [_read_eye(layers, side, facing) for side in (0, 1)]
+
+
+def _read_eye(layers: Layers, side: int, facing: Points) -> _Eye | None:
+    meshes = layers.own_mesh, layers.mesh
+    if any(fit.measure_opening(mesh, LIDS[side]) < MIN_OPENING for mesh in meshes):
+        return None
+    before, after = (mesh[RINGS[side], :2] for mesh in meshes)
+    centre, rim = layers.iris[side, 0], layers.iris[side, 1:]
+    radius = float(np.linalg.norm(rim - centre, axis=1).mean())
+    own = cut_cornea(centre, radius, before, layers.cover, facing=facing)
+    if own is None:
+        return None
+    turn, shift = fit.fit_similarity_2d(before, after)
+    growth = float(np.sqrt(np.linalg.det(turn)))
+    moved = turn @ centre + shift
+    cornea = cut_cornea(moved, growth * radius, after, layers.cover, facing=facing)
+    if cornea is None:
+        return None
+    spot = find_catchlight(layers.target[own.window], own)
+    return _Eye(own, spot, cornea, turn, shift, growth)
+
+
+def _light_of_eyes(eyes: list[_Eye | None]) -> Light | None:
+    vectors, confidence = np.zeros((2, 3)), np.zeros(2)
+    for side, eye in enumerate(eyes):
+        if eye is not None and eye.spot is not None:
+            vectors[side] = light_at(eye.spot.centre, eye.own)
+            confidence[side] = min(eye.spot.peak / 128, 1) * min(eye.own.radius / 12, 1)
+    if not confidence.any():
+        return None
+    for side in (0, 1):
+        if not confidence[side]:
+            vectors[side] = vectors[1 - side]
+    return Light(vectors, confidence)
+
+
+def _light_for(eye: _Eye, side: int, measured: Light | None, given: Light | None) -> Points | None:
+    """Return the light (3,) that decides where the catchlight goes; None: where the target's is.
+
+    Small eyes share one light if the two agree; a light handed in decides for every eye.
+    """
+    if given is not None and given.confidence[side] > 0:
+        return np.asarray(given.vectors[side], np.float64)
+    small = eye.cornea.radius < SMALL_EYE_PX
+    if measured is None or not small or not measured.confidence.all():
+        return None
+    one, other = measured.vectors
+    if np.degrees(np.arccos(np.clip(one @ other, -1, 1))) > MAX_ANGLE_DEG:
+        return None
+    middle = one + other
+    return np.asarray(middle / np.linalg.norm(middle), np.float64)
+
+
+def _restore(picture: Image, layers: Layers, eye: _Eye, light: Points | None) -> Image:
+    """Return the picture with one catchlight put right, or the picture itself."""
+    crop = np.ascontiguousarray(picture[eye.cornea.window])
+    alpha, shine = _wanted_spot(eye, light)
+    stale = _stale_light(crop, layers, eye, alpha)
+    touched = stale | (alpha > FAINT)
+    if not touched.any():
+        return picture
+    made = (1 - alpha)[..., None] * _without(crop, eye.cornea, stale) + shine
+    if eye.spot is not None:
+        off = np.abs(made - crop).max(2)
+        worst = max(float((off * part).sum() / max(part.sum(), 1e-6)) for part in (alpha, stale))
+        if worst < RIGHT_ALREADY * eye.spot.peak:
+            return picture
+    out = picture.copy()
+    out[eye.cornea.window] = np.clip(made, 0.0, 255.0)
+    return out
+
+
+def _wanted_spot(eye: _Eye, light: Points | None) -> tuple[Image, Image]:
+    """Return alpha (h, w) and premultiplied light (h, w, 3) of the catchlight to be seen here."""
+    seen, spot = eye.cornea.seen, eye.spot
+    if spot is None:
+        return np.zeros_like(seen), np.zeros((*seen.shape, 3), np.float32)
+    offset = np.zeros(2)
+    if light is not None:
+        # Both places by the sphere, so that the light that was seen moves nothing.
+        offset = place_of(light, eye.cornea) - place_of(light_at(spot.centre, eye.own), eye.cornea)
+        if np.linalg.norm(offset) > MAX_SHIFT * eye.cornea.radius:
+            offset = np.zeros(2)
+        elif eye.cornea.radius < SMALL_EYE_PX:
+            return _draw_lobe(eye, spot, light)
+    alpha, shine = (_carry(part, eye, offset) for part in (spot.alpha, spot.light))
+    return np.clip(alpha, 0.0, 1.0) * seen, np.maximum(shine, 0.0) * seen[..., None]
+
+
+def _carry(part: Image, eye: _Eye, offset: Points) -> Image:
+    """Return a part of the target's crop as it lies in the picture's crop, moved by `offset`."""
+    back = np.linalg.inv(eye.turn)
+    begin = back @ (eye.cornea.origin - offset - eye.shift) - eye.own.origin
+    matrix = np.column_stack([back, begin])
+    height, width = eye.cornea.seen.shape
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(part, matrix, (width, height), flags=flags), np.float32)
+
+
+def _draw_lobe(eye: _Eye, spot: Catchlight, light: Points) -> tuple[Image, Image]:
+    """Return the mirrored light as the lobe (n.h)^k on the corneal sphere, as large as the spot."""
+    seen, sphere = eye.cornea.seen, CORNEA_RADIUS * eye.cornea.radius
+    amount, most = float(spot.alpha.sum()), float(spot.alpha.max())
+    # The lobe holds 2 pi R^2 / k pixels of full light.
+    exponent = np.clip(2 * np.pi * sphere**2 * most / (amount * eye.growth**2), *EXPONENTS)
+    y, x = np.indices(seen.shape).astype(np.float32)
+    across = np.stack([x - eye.cornea.sphere[0], y - eye.cornea.sphere[1]], 2) / sphere
+    height = np.sqrt(np.maximum(1.0 - (across**2).sum(2), 0.0))
+    half = (light + TO_CAMERA) / np.linalg.norm(light + TO_CAMERA)
+    cosine = np.clip(across @ half[:2] + height * half[2], 0.0, 1.0)
+    alpha = np.asarray(most * cosine**exponent * seen, np.float32)
+    colour = spot.light.sum((0, 1)) / amount
+    return alpha, np.asarray(alpha[..., None] * colour, np.float32)
+
+
+def _stale_light(crop: Image, layers: Layers, eye: _Eye, wanted: Image) -> Bools:
+    """Return the pixels of light that must go: spots of the picture and the halo of the wanted one.
+
+    A spot where the wanted one goes may have been tinted with the iris. One that lies elsewhere
+    goes only if it is white and the target is dark there.
+    """
+    here = wanted > FAINT
+    stale = here.copy()
+    if here.any():
+        stale |= _joined(find_catchlight(crop, eye.cornea, tinted=True), here)
+    found = find_catchlight(crop, eye.cornea)
+    if found is not None:
+        excess, own = _excess(crop, eye.cornea), _own_light(layers, eye)
+        count, labels = cv2.connectedComponents((found.alpha > FAINT).astype(np.uint8))
+        for number in range(1, count):
+            spot = labels == number
+            if own[spot].mean() < OWN_SHARE * excess[spot].mean():
+                stale |= spot
+    reach = 2 * round(max(HALO * eye.cornea.radius, 1.0)) + 1
+    halo = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    return np.asarray(cv2.dilate(stale.astype(np.uint8), halo) > 0)
+
+
+def _joined(found: Catchlight | None, here: Bools) -> Bools:
+    """Return the pixels of a catchlight that are joined to those given."""
+    if found is None:
+        return here
+    _, labels = cv2.connectedComponents((here | (found.alpha > FAINT)).astype(np.uint8))
+    return np.asarray(np.isin(labels, np.unique(labels[here])))
+
+
+def _excess(crop: Image, cornea: Cornea) -> Image:
+    """Return the luma (h, w) of a crop above its bare iris."""
+    bare = bare_iris(crop, cornea, np.zeros(cornea.seen.shape, np.bool_))
+    return luminance(crop) - luminance(bare)
+
+
+def _own_light(layers: Layers, eye: _Eye) -> Image:
+    """Return what the target shows above its bare iris, luma (h, w), in the picture's crop."""
+    return _carry(_excess(layers.target[eye.own.window], eye.own), eye, np.zeros(2))
+
+
+def _without(crop: Image, cornea: Cornea, stale: Bools) -> Image:
+    """Return the crop with the light of the stale pixels taken away; nothing gets lighter."""
+    bare = bare_iris(crop, cornea, stale)
+    edge = cv2.GaussianBlur(stale.astype(np.float32), (0, 0), SOFT_PX)
+    lighter = np.clip(luminance(crop) - luminance(bare), 0.0, SURE) / SURE
+    gone = np.where(stale, 1.0, np.clip(2 * edge, 0.0, 1.0)) * lighter * cornea.seen
+    return np.asarray(crop + gone[..., None] * (bare - crop), np.float32)

@@ -1,0 +1,147 @@
+"""stylemix, the learned swapper: geo's composite, and what StyleMixNet changes about it.
+
+The network works on a small square. The flow it finds there moves the full picture, and what it
+paints is added to that, so detail that the square cannot hold stays as geo laid it out. With
+`boost` k the square is k times as large and goes through the network as k x k interleaved pictures
+(polyphase), whose changes are smoothed together, so that the phases cannot disagree into a
+checkerboard. Finishing steps (`detail`, `eyes`) come after it, each switchable. Refused: what
+`generator.laying` and `generator.runtime` refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from generator import blend
+from generator.canonical import frame_square
+from generator.faces import Face
+from generator.laying import FAINTEST, Layers, Permit, lay_out, paste
+from generator.runtime import Device, Network, open_network
+from generator.swapper import Rendering, SwapTask, require_task
+
+Image = npt.NDArray[np.float32]
+Boost = Literal[1, 2, 4]
+
+WEIGHTS = "stylemix"
+SHAPE_BLEND = 1.0
+"""All of the source's shape: the network was trained on such composites."""
+BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+"""Takes the highest frequency, on which phases could disagree, out of a boosted change."""
+
+
+class Finish(Protocol):
+    """A step after the swapper: restores something, or gives the same picture back."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the swapper's version."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version and every parameter that changes pixels."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Model name -> sha256 of its weight file."""
+        ...
+
+    def apply(self, picture: Image, layers: Layers) -> Image:
+        """Return the window (h, w, 3), BGR float32 0..255; equal where nothing is done."""
+        ...
+
+
+class StyleMixSwapper:
+    """The swapper `stylemix`: the network's changes on geo's layers, then the finishing steps."""
+
+    name = "stylemix"
+
+    def __init__(
+        self, network: Network, *, boost: Boost = 1, finishes: Sequence[Finish] = ()
+    ) -> None:
+        self._network, self._boost, self._finishes = network, boost, tuple(finishes)
+        steps = "".join(f"+{step.name}-{step.version}" for step in self._finishes)
+        self.version = f"1+boost{boost}{steps}"
+        self.models: Mapping[str, str] = {
+            **network.models,
+            **{name: digest for step in self._finishes for name, digest in step.models.items()},
+        }
+
+    def render(self, task: SwapTask) -> Rendering:
+        """Return the swapped frame and its mask; raises WarrantInvalid, UnnamedFace, OutOfRange."""
+        require_task(task)
+        picture, mask, layers = self.mix(task)
+        return paste(picture, mask, layers, task.target.frame)
+
+    def mix(self, permit: Permit) -> tuple[Image, Image, Layers]:
+        """Return the finished window, how much of it may differ from the target, and its layers.
+
+        Raises as `generator.laying.lay_out`.
+        """
+        layers = lay_out(permit, SHAPE_BLEND)
+        faces = permit.source_face, permit.target_face
+        picture, reach = repaint(self._network, layers, faces, self._boost)
+        for step in self._finishes:
+            picture = step.apply(picture, layers)
+        return picture, np.maximum(layers.mask, reach), layers
+
+
+def repaint(
+    network: Network, layers: Layers, faces: tuple[Face, Face], boost: Boost = 1
+) -> tuple[Image, Image]:
+    """Return what the network makes of the composite (h, w, 3), and where it may (h, w), 0..1.
+
+    faces: source and target, for their identity vectors. The flow moves the full composite; only
+    what is painted comes from the square.
+    """
+    square = frame_square(layers.own_mesh, layers.mask.shape, network_side(network) * boost)
+    stack = [layers.target, layers.pulled, layers.warped, layers.composite]
+    pictures = np.concatenate([square.cut(picture) for picture in stack], 2) / 127.5 - 1
+    mask = np.clip(square.cut(layers.mask)[..., None], 0, 1)
+    ids = [np.repeat(face.id_vector[None], boost**2, 0) for face in faces]
+    made = network.run(
+        pictures=split_phases(pictures, boost),
+        mask=split_phases(mask, boost),
+        id_source=ids[0],
+        id_target=ids[1],
+    )
+    paint, flow, reach = (join_phases(made[name], boost) for name in ("paint", "flow", "reach"))
+    if boost > 1:
+        paint, flow = (np.asarray(cv2.filter2D(x, -1, BINOMIAL), np.float32) for x in (paint, flow))
+    reach = square.put_back(np.ascontiguousarray(reach[..., 0]))
+    reach = np.where(reach < FAINTEST, 0, np.clip(reach, 0, 1)).astype(np.float32)
+    moved = square.move(layers.composite, flow * boost)
+    picture = blend.lay_over(layers.composite, moved, reach) + square.put_back(paint * 127.5)
+    return np.clip(picture, 0, 255), reach
+
+
+def network_side(network: Network) -> int:
+    """Return the side in pixels of the square the network works on."""
+    return network.card.tensors["mask"].shape[-1]
+
+
+def split_phases(square: Image, boost: int) -> Image:
+    """Return (side, side, c) as (boost ** 2, c, side / boost, side / boost): every k-th pixel."""
+    phases = [square[i::boost, j::boost] for i in range(boost) for j in range(boost)]
+    return np.ascontiguousarray(np.stack(phases).transpose(0, 3, 1, 2), np.float32)
+
+
+def join_phases(phases: Image, boost: int) -> Image:
+    """Undo `split_phases`."""
+    _, channels, height, width = phases.shape
+    square = np.empty((height * boost, width * boost, channels), np.float32)
+    for number, phase in enumerate(phases):
+        i, j = divmod(number, boost)
+        square[i::boost, j::boost] = phase.transpose(1, 2, 0)
+    return square
+
+
+def open_stylemix(*, device: Device = "cpu", threads: int = 1, boost: Boost = 1) -> StyleMixSwapper:
+    """Load the shipped network; raises WeightRefused and DeviceUnavailable."""
+    return StyleMixSwapper(open_network(WEIGHTS, device=device, threads=threads), boost=boost)

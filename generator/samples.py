@@ -1,0 +1,273 @@
+"""Training samples in memory: built once from rendered triplets, kept in a file, drawn in batches.
+
+Every random choice of a batch comes from one torch generator, so that a resumed run draws what the
+first would have drawn. Refused: pictures the data ledger does not admit (DataRefused), a part of
+the split without samples, and a file that is not of these settings (TrainingRefused).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from generator.faces import Face, FaceAnalyser
+from generator.presets import Preset
+from generator.topology import load_topology
+from generator.triplets import (
+    Kind,
+    Sample,
+    Shot,
+    Triplet,
+    list_triplets,
+    make_sample,
+    read_scenes,
+    shot_path,
+)
+from policies.files import replace_file
+from provenance.data_ledger import AdmittedPicture, DataLedger, LedgerRow, Purpose
+from provenance.data_sets import Split
+from provenance.watermark.learned.errors import TrainingRefused
+
+KINDS: tuple[Kind, ...] = ("forward", "reverse", "same")
+PICTURES = ("target", "pulled", "warped", "composite", "label")
+
+
+class Batch(NamedTuple):
+    """What one step sees; pictures (n, 3, side, side) in -1..1, BGR, on the run's device.
+
+    inputs (n, 12, side, side): target, pulled, warped, composite. mask (n, 1, side, side) in 0..1.
+    Points (n, 468, 2) in square pixels. ids (n, d). kind (n,): index into KINDS.
+    """
+
+    inputs: Tensor
+    label: Tensor
+    mask: Tensor
+    label_points: Tensor
+    composite_points: Tensor
+    id_source: Tensor
+    id_target: Tensor
+    kind: Tensor
+
+    @property
+    def target(self) -> Tensor:
+        """The target alone."""
+        return self.inputs[:, :3]
+
+    @property
+    def composite(self) -> Tensor:
+        """What geo made."""
+        return self.inputs[:, 9:12]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleSet:
+    """Samples as tensors, by name as in `Sample`; `kind` int64 (n,), `rows` of the data ledger."""
+
+    tensors: Mapping[str, Tensor]
+    rows: tuple[LedgerRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.tensors["kind"])
+
+    def to(self, device: str) -> SampleSet:
+        """Return the set on a device."""
+        return SampleSet({k: v.to(device) for k, v in self.tensors.items()}, self.rows)
+
+    def take(self, index: Tensor) -> Batch:
+        """Return the samples of an index (n,), undisturbed."""
+        chosen = {name: values[index] for name, values in self.tensors.items()}
+        pictures = chosen["pictures"].permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        return Batch(
+            inputs=pictures[:, :4].flatten(1, 2),
+            label=pictures[:, 4],
+            mask=chosen["mask"][:, None].float() / 255,
+            label_points=chosen["label_points"],
+            composite_points=chosen["composite_points"],
+            id_source=chosen["id_source"],
+            id_target=chosen["id_target"],
+            kind=chosen["kind"],
+        )
+
+    def draw(self, preset: Preset, rng: torch.Generator) -> Batch:
+        """Return a batch in the preset's shares, mirrored and tinted at random."""
+        shares = torch.tensor([preset.forward, preset.reverse, 1 - preset.forward - preset.reverse])
+        wanted = torch.multinomial(shares, preset.batch, replacement=True, generator=rng)
+        spot = torch.rand(preset.batch, generator=rng)
+        groups = [(self.tensors["kind"] == k).nonzero()[:, 0] for k in range(len(KINDS))]
+        index = torch.stack(
+            [
+                groups[k][int(s * len(groups[k]))]
+                for k, s in zip(wanted.tolist(), spot.tolist(), strict=True)
+            ]
+        )
+        batch = _tint(self.take(index), rng)
+        batch = _drop_texture(batch, preset.texture_dropout, rng)
+        return _mirror(batch) if bool(torch.rand((), generator=rng) < 0.5) else batch
+
+    def parts(self, kind: Kind, size: int) -> Iterator[Batch]:
+        """Yield all samples of a kind in order, `size` at a time."""
+        for index in (self.tensors["kind"] == KINDS.index(kind)).nonzero()[:, 0].split(size):
+            yield self.take(index)
+
+
+def _tint(batch: Batch, rng: torch.Generator) -> Batch:
+    """Change gain, balance and gamma of all pictures of a sample alike."""
+    n = len(batch.label)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return (low + (high - low) * torch.rand(shape, generator=rng)).to(batch.label.device)
+
+    gain = uniform(0.9, 1.1, n, 1, 3, 1, 1) * uniform(0.8, 1.2, n, 1, 1, 1, 1)
+    gamma = uniform(0.8, 1.25, n, 1, 1, 1, 1)
+    side = batch.label.shape[-1]
+    pictures = torch.cat([batch.inputs, batch.label], 1).view(n, 5, 3, side, side)
+    tinted = (((pictures + 1) / 2).clamp(1e-4, 1) ** gamma * gain).clamp(0, 1) * 2 - 1
+    return batch._replace(inputs=tinted[:, :4].flatten(1, 2), label=tinted[:, 4])
+
+
+def _drop_texture(batch: Batch, share: float, rng: torch.Generator) -> Batch:
+    """Show the target where the source's pixels would lie, in that share of the samples."""
+    dropped = (torch.rand(len(batch.label), generator=rng) < share).to(batch.label.device)
+    plain = batch.target.repeat(1, 4, 1, 1)
+    return batch._replace(inputs=torch.where(dropped[:, None, None, None], plain, batch.inputs))
+
+
+def _mirror(batch: Batch) -> Batch:
+    mirror = torch.from_numpy(load_topology().mirror).to(batch.label.device)
+    side = batch.label.shape[-1]
+
+    def flip(points: Tensor) -> Tensor:
+        points = points[:, mirror].clone()
+        points[..., 0] = side - 1 - points[..., 0]
+        return points
+
+    return batch._replace(
+        inputs=batch.inputs.flip(-1),
+        label=batch.label.flip(-1),
+        mask=batch.mask.flip(-1),
+        label_points=flip(batch.label_points),
+        composite_points=flip(batch.composite_points),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """A `personas` folder, the ledger that admits its pictures, and what they are wanted for."""
+
+    folder: Path
+    ledger: DataLedger
+    purpose: Purpose
+    now: datetime
+
+    def admit(self, shot: Shot) -> AdmittedPicture:
+        """Return one picture of a scene, as the ledger gives it out; raises DataRefused."""
+        path = shot_path(self.folder, shot)
+        return self.ledger.admit(path.read_bytes(), path.name, purpose=self.purpose, now=self.now)
+
+
+class Order(NamedTuple):
+    """What one worker is to make: a triplet in several variants; faces of its shots."""
+
+    triplet: Triplet
+    variants: int
+    seed: int
+    faces: Mapping[Shot, Face]
+
+
+def build_samples(
+    stock: Stock, part: Split, analyser: FaceAnalyser, preset: Preset, *, jobs: int = 1
+) -> SampleSet:
+    """Return all samples of one part of the split; raises DataRefused and TrainingRefused.
+
+    Variants other than the plain one are made for training only. Deterministic by the preset's
+    seed, whatever the number of jobs.
+    """
+    variants = preset.variants if part == "train" else 1
+    triplets = list(list_triplets(read_scenes(stock.folder), part))
+    faces, used = {}, {}
+    for shot in sorted({shot for t in triplets for shot in (t.target, t.label, t.source)}):
+        picture = stock.admit(shot)
+        used[picture.sha256] = picture.row
+        found = analyser.analyse(picture.frame)
+        if len(found) == 1:
+            faces[shot] = found[0]
+    orders = [
+        Order(t, variants, preset.seed * 1_000_003 + number, _known(t, faces))
+        for number, t in enumerate(triplets)
+    ]
+    rows = tuple(used[digest] for digest in sorted(used))
+    make = partial(_make, stock.folder, rows, stock.purpose, stock.now)
+    samples = [sample for group in _map(make, orders, jobs) for sample in group]
+    if not samples:
+        raise TrainingRefused(f"no triplet of the {part} part can be laid out")
+    return SampleSet(_stack(samples), rows)
+
+
+def _known(triplet: Triplet, faces: Mapping[Shot, Face]) -> dict[Shot, Face]:
+    return {s: faces[s] for s in (triplet.target, triplet.label, triplet.source) if s in faces}
+
+
+def _make(
+    folder: Path, rows: Sequence[LedgerRow], purpose: Purpose, now: datetime, order: Order
+) -> list[Sample]:
+    cv2.setNumThreads(1)
+    stock, triplet = Stock(folder, DataLedger(rows), purpose, now), order.triplet
+    rng = np.random.default_rng(order.seed)
+    pictures = {shot: stock.admit(shot) for shot in (triplet.target, triplet.label, triplet.source)}
+    made = [make_sample(triplet, v, pictures, order.faces, rng) for v in range(order.variants)]
+    return [sample for sample in made if sample is not None]
+
+
+def _map(make: partial[list[Sample]], orders: Sequence[Order], jobs: int) -> Iterator[list[Sample]]:
+    if jobs == 1:
+        yield from map(make, orders)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(make, orders, chunksize=8)
+
+
+def _stack(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    names = ("pictures", "mask", "label_points", "composite_points", "id_source", "id_target")
+    tensors = {
+        name: torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
+        for name in names
+    }
+    return tensors | {"kind": torch.tensor([KINDS.index(s.triplet.kind) for s in samples])}
+
+
+def write_samples(path: Path, samples: SampleSet, digest: str) -> None:
+    """Keep a set in a file, with the digest of the settings it was made by."""
+    rows = json.dumps([row.model_dump_json() for row in samples.rows])
+    replace_file(path, save(dict(samples.tensors), metadata={"digest": digest, "rows": rows}))
+
+
+def read_samples(path: Path, digest: str) -> SampleSet:
+    """Return a kept set; raises TrainingRefused where it was made by other settings."""
+    try:
+        with safe_open(path, "pt") as file:
+            notes = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        rows = tuple(LedgerRow.model_validate_json(row) for row in json.loads(notes["rows"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingRefused(
+            f"{path.name} is not a set of samples", mend="take it away; it is made anew"
+        ) from error
+    if notes["digest"] != digest:
+        raise TrainingRefused(
+            f"{path.name} was made by other settings", mend="use another folder for this run"
+        )
+    return SampleSet(tensors, rows)
