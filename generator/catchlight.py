@@ -30,7 +30,7 @@ OUTERMOST = 0.9
 """Iris radii: a spot whose middle lies further out is the white of the eye or the tear film."""
 LOWEST = 0.85
 """Sine of 58 degrees: no light shines up so steeply, the lower lid's tear film does."""
-EDGE = 0.25
+EDGE = 0.1
 """A spot reaches out to this share of its peak."""
 HALF, MAX_OUTSIDE = 0.5, 0.35
 """Of what is at least half as bright as a spot and joined to it, at most so much lies outside."""

@@ -33,8 +33,9 @@ class Cornea:
     """One visible cornea in its own crop of a picture.
 
     centre: x, y of the iris centre in pixels of the crop, float64 (2,). radius: of the iris,
-    pixels. sphere: x, y of the centre of the corneal sphere, which lies behind the iris. seen: float32 (h, w), 0..1, how much of each pixel is cornea that is seen. away: float32
-    (h, w), distance from the centre in iris radii. origin: x, y of the crop in the picture.
+    pixels. sphere: x, y of the centre of the corneal sphere, which lies behind the iris. seen:
+    float32 (h, w), 0..1, how much of each pixel is cornea that is seen. away: float32 (h, w),
+    distance from the centre in iris radii. origin: x, y of the crop in the picture.
     """
 
     centre: Points

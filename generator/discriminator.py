@@ -45,4 +45,5 @@ def judge_loss(adversary: PatchDiscriminator, real: Tensor, made: Tensor) -> Ten
 
 def fool_loss(adversary: PatchDiscriminator, made: Tensor) -> Tensor:
     """Return the generator's loss: how little the adversary believes what was made."""
-    return -adversary(made).mean()
+    doubt: Tensor = -adversary(made).mean()
+    return doubt

@@ -19,8 +19,6 @@ import numpy as np
 
 from generator import fit
 from generator.catchlight import (
-    CORNEA_RADIUS,
-    TO_CAMERA,
     Catchlight,
     find_catchlight,
     light_at,
@@ -38,12 +36,12 @@ MIN_OPENING = 0.2
 """Lid gap over eye width, below which an eye counts as shut [generator reference, section 12]."""
 MAX_ANGLE_DEG = 25.0
 """Two eyes that tell of one light agree at least so well."""
-SMALL_EYE_PX = 6.0
-"""Irises of a smaller radius get a drawn spot: resampling would smear one of a pixel or two."""
 MAX_SHIFT = 0.5
 """Iris radii that a light handed in may move a catchlight from where it was seen."""
 RIGHT_ALREADY = 0.1
 """Mean difference from the wanted catchlight, over its peak, that is left alone."""
+PIXEL = 1.0
+"""Over the iris radius: what resampling does to the spots of small eyes, which is left alone too."""
 OWN_SHARE = 0.25
 """A spot that the target shows at least so brightly is the target's own, in other colours."""
 FAINT = 0.05
@@ -51,8 +49,6 @@ HALO = 0.15
 """Iris radii around a catchlight in which a blurred one may have left its light."""
 SOFT_PX, SURE = 0.7, 6.0
 """Width of a removed spot's edge; levels above the bare iris that count as light in full."""
-EXPONENTS = (20.0, 800.0)
-"""Of the drawn lobe (n.h)^k; below the first it would be no spot."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +76,6 @@ class _Eye:
     cornea: Cornea
     turn: Points
     shift: Points
-
     growth: float
 
 
@@ -103,11 +98,12 @@ class EyeReflections:
         if picture.shape != layers.target.shape:
             raise ShapeError("picture", actual=picture.shape, expected=layers.target.shape)
         eyes = _read_eyes(layers)
-        measured = _light_of_eyes(eyes)
+        steady = _trusted(light, _light_of_eyes(eyes))
         out = picture
         for side, eye in enumerate(eyes):
             if eye is not None:
-                out = _restore(out, layers, eye, _light_for(eye, side, measured, light))
+                known = steady is not None and steady.confidence[side] > 0
+                out = _restore(out, layers, eye, steady.vectors[side] if known else None)
         return out
 
 
@@ -158,21 +154,13 @@ def _light_of_eyes(eyes: list[_Eye | None]) -> Light | None:
     return Light(vectors, confidence)
 
 
-def _light_for(eye: _Eye, side: int, measured: Light | None, given: Light | None) -> Points | None:
-    """Return the light (3,) that decides where the catchlight goes; None: where the target's is.
-
-    Small eyes share one light if the two agree; a light handed in decides for every eye.
-    """
-    if given is not None and given.confidence[side] > 0:
-        return np.asarray(given.vectors[side], np.float64)
-    small = eye.cornea.radius < SMALL_EYE_PX
-    if measured is None or not small or not measured.confidence.all():
+def _trusted(given: Light | None, measured: Light | None) -> Light | None:
+    """Return the light handed in, unless the two eyes contradict each other about theirs."""
+    if given is None or measured is None:
         return None
-    one, other = measured.vectors
-    if np.degrees(np.arccos(np.clip(one @ other, -1, 1))) > MAX_ANGLE_DEG:
-        return None
-    middle = one + other
-    return np.asarray(middle / np.linalg.norm(middle), np.float64)
+    cosine = float(measured.vectors[0] @ measured.vectors[1])
+    agree = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))) <= MAX_ANGLE_DEG
+    return given if agree else None
 
 
 def _restore(picture: Image, layers: Layers, eye: _Eye, light: Points | None) -> Image:
@@ -187,7 +175,7 @@ def _restore(picture: Image, layers: Layers, eye: _Eye, light: Points | None) ->
     if eye.spot is not None:
         off = np.abs(made - crop).max(2)
         worst = max(float((off * part).sum() / max(part.sum(), 1e-6)) for part in (alpha, stale))
-        if worst < RIGHT_ALREADY * eye.spot.peak:
+        if worst < max(RIGHT_ALREADY, PIXEL / eye.cornea.radius) * eye.spot.peak:
             return picture
     out = picture.copy()
     out[eye.cornea.window] = np.clip(made, 0.0, 255.0)
@@ -205,8 +193,6 @@ def _wanted_spot(eye: _Eye, light: Points | None) -> tuple[Image, Image]:
         offset = place_of(light, eye.cornea) - place_of(light_at(spot.centre, eye.own), eye.cornea)
         if np.linalg.norm(offset) > MAX_SHIFT * eye.cornea.radius:
             offset = np.zeros(2)
-        elif eye.cornea.radius < SMALL_EYE_PX:
-            return _draw_lobe(eye, spot, light)
     alpha, shine = (_carry(part, eye, offset) for part in (spot.alpha, spot.light))
     return np.clip(alpha, 0.0, 1.0) * seen, np.maximum(shine, 0.0) * seen[..., None]
 
@@ -219,22 +205,6 @@ def _carry(part: Image, eye: _Eye, offset: Points) -> Image:
     height, width = eye.cornea.seen.shape
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(part, matrix, (width, height), flags=flags), np.float32)
-
-
-def _draw_lobe(eye: _Eye, spot: Catchlight, light: Points) -> tuple[Image, Image]:
-    """Return the mirrored light as the lobe (n.h)^k on the corneal sphere, as large as the spot."""
-    seen, sphere = eye.cornea.seen, CORNEA_RADIUS * eye.cornea.radius
-    amount, most = float(spot.alpha.sum()), float(spot.alpha.max())
-    # The lobe holds 2 pi R^2 / k pixels of full light.
-    exponent = np.clip(2 * np.pi * sphere**2 * most / (amount * eye.growth**2), *EXPONENTS)
-    y, x = np.indices(seen.shape).astype(np.float32)
-    across = np.stack([x - eye.cornea.sphere[0], y - eye.cornea.sphere[1]], 2) / sphere
-    height = np.sqrt(np.maximum(1.0 - (across**2).sum(2), 0.0))
-    half = (light + TO_CAMERA) / np.linalg.norm(light + TO_CAMERA)
-    cosine = np.clip(across @ half[:2] + height * half[2], 0.0, 1.0)
-    alpha = np.asarray(most * cosine**exponent * seen, np.float32)
-    colour = spot.light.sum((0, 1)) / amount
-    return alpha, np.asarray(alpha[..., None] * colour, np.float32)
 
 
 def _stale_light(crop: Image, layers: Layers, eye: _Eye, wanted: Image) -> Bools:

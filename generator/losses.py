@@ -109,7 +109,8 @@ def mask_loss(mask: Tensor, first: Tensor) -> Tensor:
 
 def identity_loss(seen: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean distance of identity vectors (n, d), 1 = clearly another person."""
-    return (seen - wanted).float().norm(dim=1).mean() / ID_UNIT
+    apart: Tensor = (seen - wanted).float().norm(dim=1).mean() / ID_UNIT
+    return apart
 
 
 class FaceLosses(NamedTuple):

@@ -102,7 +102,8 @@ def repaint(
     """
     square = frame_square(layers.own_mesh, layers.mask.shape, network_side(network) * boost)
     stack = [layers.target, layers.pulled, layers.warped, layers.composite]
-    pictures = np.concatenate([square.cut(picture) for picture in stack], 2) / 127.5 - 1
+    cut = [square.cut(picture) for picture in stack]
+    pictures = np.asarray(np.concatenate(cut, 2) / 127.5 - 1, np.float32)
     mask = np.clip(square.cut(layers.mask)[..., None], 0, 1)
     ids = [np.repeat(face.id_vector[None], boost**2, 0) for face in faces]
     made = network.run(

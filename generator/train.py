@@ -40,6 +40,7 @@ from generator.losses import (
 from generator.presets import PRESETS, Preset, plan
 from generator.samples import Batch, SampleSet, Stock, build_samples, read_samples, write_samples
 from generator.scalars import ScalarLog
+from generator.ship import Trained, ship
 from generator.stylemix import StyleMixNet
 from generator.watch import CollapseGuard, watch_all
 from policies.digest import sha256_hex
@@ -251,7 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = open_run(preset, stock, options.out, jobs=options.threads, show=print)
         train(run, options.out, clock=time.monotonic, show=print)
         if options.export is not None:
-            raise SystemExit("no export yet")
+            trained = Trained(run.averages, preset, run.train.rows, stock.purpose, run.report())
+            ship(trained, options.export, now=stock.now, code=options.code)
     except Error as error:
         print(error.diagnostics(), file=sys.stderr)
         return 1
@@ -291,6 +293,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="length of the run")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, and jobs that lay out")
+    parser.add_argument("--code", default="unknown", help="the commit that trains, for the card")
     parser.add_argument("--export", type=Path, help="write weights and their card here at last")
     return parser.parse_args(arguments)
 

@@ -33,6 +33,8 @@ MIN_PEAK: Final = 40.0
 AREA: Final = (0.003, 0.2)
 """Share of the iris disc at half the peak."""
 OUTERMOST: Final = 0.8
+LOWEST: Final = 0.6
+"""Iris radii below the iris centre: further down it is the tear film on the lid that shines."""
 PALEST: Final = 0.6
 """Least over largest channel of a spot; skin in the corner of an eye measured .5 to .6."""
 
@@ -109,7 +111,10 @@ def find_spot(
     colour = cv2.warpAffine(picture, matrix, (SIDE, SIDE))[mask].mean(0)
     if not AREA[0] <= area <= AREA[1] or inside[mask].mean() < 0.5:
         return None
-    if colour.min() < PALEST * colour.max():
+    if (
+        colour.min() < PALEST * colour.max()
+        or (np.nonzero(mask)[0].mean() / SIDE - 0.5) * 3 > LOWEST
+    ):
         return None
     y, x = np.nonzero(mask)
     weight = hat[mask]

@@ -34,7 +34,7 @@ def people() -> list[Person]:
 def bind(
     reel: Any, face: Callable[..., Face], people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Bound]:
-    """`bind([(vector, left), ...], ...)`: the faces of each frame; `cut=` frames that begin shots."""
+    """`bind([(vector, left), ...], ...)`: the faces of each frame; `cut=`: where shots begin."""
 
     def make(
         *looks: Sequence[Look],
@@ -79,16 +79,16 @@ def test_an_empty_clip_binds_nobody(bind: Any) -> None:
         assert (list(bound.tracks), dict(bound.standings)) == ([], {})
 
 
-def test_a_frame_nearer_to_another_named_person_is_not_pardoned(bind: Any) -> None:
-    """.45 from Bert, .35 from Carl: his frame alone would be hers. And the far side of him is his."""
-    light = (0.0, 1.0, 0.2)
-    for blurred, stands in (((0.0, 0.6, 0.2), False), ((0.0, 1.1, 0.41), True)):
-        looks = [[(light, 0)] for _ in range(SHOWN)]
-        looks[2] = [(blurred, 0)]
+def test_a_similar_frame_nearer_to_another_named_person_is_not_pardoned(bind: Any) -> None:
+    """Carl has a face of her own in it, so Bert gets the other: .43 from him, .23 from her."""
+    for blurred, stands in (((0.0, 0.62, 0.2), False), ((0.0, 1.1, 0.41), True)):
+        looks = [[((0.0, 1.0, 0.2), 0), (CARL, 40)] for _ in range(SHOWN)]
+        looks[2] = [(blurred, 0), (CARL, 40)]
         bound = bind(*looks)
-        assert len(bound.tracks) == 1
+        assert len(bound.tracks) == 2
         assert (bound.standings[2, 0].person is not None) == stands
         assert roles(bound)[1, 0] == "target_body"
+        assert roles(bound)[2, 1] == "bystander"
 
 
 def test_a_face_that_its_frame_gives_to_another_stands_for_nobody(bind: Any, people: Any) -> None:

@@ -307,7 +307,9 @@ def test_a_ledger_that_contradicts_itself_is_refused(
 
 def test_what_only_looks_like_a_row_is_refused(row: LedgerRow) -> None:
     class Sub(LedgerRow):
-        is_of_real_people = False  # type: ignore[assignment]
+        @property
+        def is_of_real_people(self) -> bool:
+            return False
 
     for odd in (None, row.model_dump(), Sub.model_validate(row.model_dump())):
         with pytest.raises(DataRefused, match="is not a row"):

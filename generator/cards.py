@@ -1,0 +1,85 @@
+"""Write the cards of networks that were trained here: everything on record, as TOML.
+
+A card is the same document as those of foreign weights (`generator.weights.WeightCard`), so it is
+validated by being read again. Refused: cards that `generator.weights` would refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from generator.errors import WeightRefused
+from generator.weights import OWN, Licence, Origin, Training, WeightCard
+from policies.digest import sha256_hex
+from policies.files import replace_file
+from provenance.data_ledger import LedgerRow
+
+RENDERED = Training(
+    data="rendered people alone, Blender Cycles over MakeHuman-family geometry and textures; the "
+    "texture pixels come from an older copy whose readme inherits an AGPL-derived notice, upstream "
+    "released the same assets as CC0 in September 2020",
+    consent_basis="none needed: no real person is in the data",
+)
+LICENCE = Licence(
+    declared="Apache-2.0",
+    text_file="LICENSE.facewarrant.txt",
+    upstream="none: trained by this project",
+)
+
+
+def own_origin(module: str, ledger: bytes, version: str) -> Origin:
+    """Return the origin of weights that `module` trained on what the ledger names."""
+    files = {"ledger.jsonl": sha256_hex(ledger)}
+    return Origin(package=OWN, version=version, graph=module, files=files)
+
+
+def require_rendered(rows: Sequence[LedgerRow]) -> Training:
+    """Return the training record of rendered data; raises WeightRefused for anything else."""
+    real = sorted({row.set for row in rows if not row.person.startswith("persona:")})
+    if real:
+        raise WeightRefused(
+            f"the run saw pictures that are not rendered: {', '.join(real)}",
+            mend="write their consent basis into the card by hand",
+        )
+    return RENDERED
+
+
+def write_card(card: WeightCard, folder: Path) -> None:
+    """Write the card as `<name>.toml`; raises StoreUnavailable."""
+    replace_file(folder / f"{card.name}.toml", render_card(card).encode("utf-8"))
+
+
+def render_card(card: WeightCard) -> str:
+    """Return a card as TOML that reads back as the same card."""
+    values = json.loads(card.model_dump_json(exclude_none=True, exclude_defaults=True))
+    text = "\n".join(_lines(values, ()))
+    if WeightCard.model_validate_json(json.dumps(tomllib.loads(text))) != card:
+        raise WeightRefused(f"the card of {card.name} does not read back as it was written")
+    return text + "\n"
+
+
+def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """Yield plain values first, then one table for each part."""
+    parts = {}
+    for key, value in table.items():
+        rows = isinstance(value, list) and value and isinstance(value[0], dict)
+        if isinstance(value, dict) or rows:
+            parts[key] = value
+        else:
+            # A JSON string, number, boolean or list of them is also TOML.
+            yield f"{_quote(key)} = {json.dumps(value, ensure_ascii=False)}"
+    for key, value in parts.items():
+        inner = (*path, _quote(key))
+        for row in value if isinstance(value, list) else [value]:
+            mark = ("[[", "]]") if isinstance(value, list) else ("[", "]")
+            yield f"\n{mark[0]}{'.'.join(inner)}{mark[1]}"
+            yield from _lines(row, inner)
+
+
+def _quote(key: str) -> str:
+    plain = key.replace("_", "").replace("-", "").isalnum() and key.isascii()
+    return key if plain else json.dumps(key)

@@ -1,0 +1,148 @@
+"""Ship a trained StyleMixNet: both weight files and the card, out of a run's best averages.
+
+Refused: runs that saw anything but rendered people, or that were not made for release
+(WeightRefused); graphs that differ from the network (WeightRefused).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from generator.cards import LICENCE, own_origin, require_rendered, write_card
+from generator.errors import WeightRefused
+from generator.export import export_graph, pack_weights, round_to_half
+from generator.presets import Preset
+from generator.stylemix import PLANES, StyleMixNet, StyleMixShape
+from generator.weights import (
+    Measurement,
+    OutputContract,
+    TensorContract,
+    TrainingRun,
+    Twin,
+    WeightCard,
+)
+from policies.digest import sha256_hex
+from policies.files import replace_file
+from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+
+NAME = "stylemix"
+MEANINGS: Mapping[str, str] = {
+    "pictures": "target, source as pulled, source in the target's colours, composite; BGR, -1..1",
+    "mask": "the composite's mask, 0..1",
+    "id_source": "identity vector of the source, as the net `idnet` gives it",
+    "id_target": "identity vector of the target, likewise",
+    "image": "the swapped square, BGR, about -1..1",
+    "flow": "from how far away each pixel of the composite is taken, pixels of the square",
+    "reach": "how much may change, 0..1",
+    "paint": "what is added to the moved composite",
+}
+KNOWN_FAILURES = (
+    "trained on rendered people: on photographs it is measured, never trained",
+    "fine texture is softened where the source and the true swap do not line up",
+    "hair over a face is taken for skin where geo's cover does not find it",
+    "weak: faces turned by more than 30 degrees, strong side light, open mouths, glasses",
+)
+
+
+class Trained(NamedTuple):
+    """What a run leaves: averages, settings, the rows of its data, and what was measured of it.
+
+    purpose: what the ledger gave its pictures out for. measured: `Run.report`.
+    """
+
+    net: StyleMixNet
+    preset: Preset
+    rows: Sequence[LedgerRow]
+    purpose: Purpose
+    measured: Mapping[str, Mapping[str, Any]]
+
+
+def ship(trained: Trained, folder: Path, *, now: datetime, code: str) -> WeightCard:
+    """Write `stylemix.onnx`, `.safetensors` and `.toml` into `folder`; return the card.
+
+    code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
+    """
+    if trained.purpose != "release_training":
+        raise WeightRefused(
+            "the run's pictures were not admitted for weights that are released",
+            mend="train with --release",
+        )
+    preset, rows = trained.preset, trained.rows
+    half, inputs = round_to_half(trained.net), _examples(preset.shape)
+    outputs = ("image", "flow", "reach", "paint")
+    graph = export_graph(half, inputs, outputs)
+    weights, ledger = pack_weights(half), ledger_bytes(rows)
+    card = WeightCard(
+        name=NAME,
+        task="swap",
+        file=f"{NAME}.onnx",
+        sha256=sha256_hex(graph),
+        bytes=len(graph),
+        origin=own_origin("generator/stylemix.py", ledger, code),
+        licence=LICENCE,
+        training=require_rendered(rows),
+        tensors={
+            name: TensorContract(shape=tuple(value.shape[1:]), meaning=MEANINGS[name])
+            for name, value in inputs.items()
+        },
+        outputs={n: OutputContract(source=n, meaning=MEANINGS[n]) for n in outputs},
+        twin=Twin(file=f"{NAME}.safetensors", sha256=sha256_hex(weights), bytes=len(weights)),
+        run=TrainingRun(
+            preset=json.dumps(preset.as_json(), sort_keys=True),
+            steps=preset.steps,
+            seed=preset.seed,
+            pictures=len(rows),
+            ledger_sha256=sha256_hex(ledger),
+            purpose=trained.purpose,
+            code=code,
+        ),
+        measured=tuple(_measurements(trained.measured, now)),
+        known_failures=KNOWN_FAILURES,
+        allowed_use="swaps under a warrant; training and measuring on pictures of a data ledger",
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / card.file, graph)
+    replace_file(folder / f"{NAME}.safetensors", weights)
+    write_card(card, folder)
+    return card
+
+
+def _measurements(
+    measured: Mapping[str, Mapping[str, Any]], now: datetime
+) -> Sequence[Measurement]:
+    protocol = "validation people, rendered triplets in the square; judged by the loss's own net"
+    return [
+        Measurement(
+            what=f"{name.replace('_', ' ')}, {kind} samples",
+            value=f"{figures[name]:.3f}",
+            n=figures["n"],
+            protocol=protocol,
+            date=f"{now:%Y-%m-%d}",
+        )
+        for kind, figures in measured.items()
+        for name in ("progress", "geo_progress", "margin", "geo_margin", "label_margin")
+    ]
+
+
+def _examples(shape: StyleMixShape) -> dict[str, Tensor]:
+    """Return smooth pictures: on noise, float16 and a moved sample differ by more than they do."""
+    rng = torch.Generator().manual_seed(0)
+
+    def smooth(channels: int) -> Tensor:
+        small = torch.rand((2, channels, 8, 8), generator=rng)
+        size = (shape.side_px, shape.side_px)
+        return torch.nn.functional.interpolate(small, size, mode="bilinear")
+
+    return {
+        "pictures": smooth(PLANES - 1) * 2 - 1,
+        "mask": smooth(1),
+        "id_source": torch.randn((2, shape.id_dim), generator=rng) * 0.1,
+        "id_target": torch.randn((2, shape.id_dim), generator=rng) * 0.1,
+    }
