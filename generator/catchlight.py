@@ -65,13 +65,10 @@ class Catchlight:
     peak: float
 
 
-def find_catchlight(crop: Image, cornea: Cornea, *, tinted: bool = False) -> Catchlight | None:
-    """Return the catchlight seen in a crop (BGR float32 (h, w, 3)) of a cornea, or None.
-
-    tinted: a spot may have a colour, as in pictures whose irises were tinted.
-    """
+def find_catchlight(crop: Image, cornea: Cornea) -> Catchlight | None:
+    """Return the catchlight seen in a crop (BGR float32 (h, w, 3)) of a cornea, or None."""
     bare = bare_iris(crop, cornea, np.zeros(cornea.seen.shape, np.bool_))
-    spots = _find_spots(crop, bare, cornea, tinted=tinted)
+    spots = find_spots(crop, bare, cornea)
     return _measure(crop, cornea, spots) if spots.any() else None
 
 
@@ -106,11 +103,12 @@ def place_of(light: Points, cornea: Cornea) -> Points:
     return place
 
 
-def _find_spots(crop: Image, bare: Image, cornea: Cornea, *, tinted: bool) -> Bools:
+def find_spots(crop: Image, bare: Image, cornea: Cornea, *, tinted: bool = False) -> Bools:
     """Return the pixels of the spots that count, bool (h, w).
 
-    A lump that is no spot at Yen's threshold is looked at again nearer to its peak: two panes of a
-    window run into each other further down.
+    crop, bare: BGR float32 (h, w, 3), as it is and without highlights. tinted: a spot may have a
+    colour, as in pictures whose irises were tinted. A lump that is no spot at Yen's threshold is
+    looked at again nearer to its peak: two panes of a window run into each other further down.
     """
     inside = (cornea.seen > 0.5) & (cornea.away < 1.0)
     excess = luminance(crop) - luminance(bare)
@@ -120,19 +118,16 @@ def _find_spots(crop: Image, bare: Image, cornea: Cornea, *, tinted: bool) -> Bo
     good: list[Bools] = []
     left = inside.copy()
     for step in STEPS:
-        floor = level + step * max(top - level, 0.0)
-        bright = excess > floor
-        count, labels = cv2.connectedComponents((bright & left).astype(np.uint8))
-        for number in range(1, count):
-            spot = labels == number
+        bright = excess > level + step * max(top - level, 0.0)
+        for spot in _lumps(bright & left, float(inside.sum())):
             if (
-                _is_spot(spot, excess, cornea, float(inside.sum()))
-                and (tinted or _is_white(crop[spot], (crop - bare)[spot]))
+                _is_spot(spot, excess, cornea)
                 and deep[spot].mean() > DEPTH * cornea.radius
+                and (tinted or is_white(crop[spot], bare[spot]))
                 and not _runs_out(spot, bright & (excess > HALF * excess[spot].mean()), inside)
             ):
                 good.append(spot)
-                left &= ~cv2.dilate(spot.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+                left &= ~_widened(spot, 1)
     found = np.zeros(inside.shape, np.bool_)
     light = [float(excess[spot].sum()) for spot in good]
     for spot, amount in zip(good, light, strict=True):
@@ -141,26 +136,38 @@ def _find_spots(crop: Image, bare: Image, cornea: Cornea, *, tinted: bool) -> Bo
     return found
 
 
-def _is_spot(spot: Bools, excess: Image, cornea: Cornea, seen_px: float) -> bool:
-    area = int(spot.sum())
-    if not AREA[0] <= area / seen_px <= AREA[1] or excess[spot].mean() < MIN_CONTRAST:
+def is_white(seen: Image, bare: Image) -> bool:
+    """Return whether a spot's pixels (n, 3) are pale, and so is what they add to the bare iris."""
+    seen_bgr, added_bgr = seen.mean(0), (seen - bare).mean(0)
+    pale = seen_bgr.min() > PALE * seen_bgr.max()
+    return bool(pale and added_bgr.min() > ADDED * added_bgr.max())
+
+
+def _lumps(bright: Bools, seen_px: float) -> list[Bools]:
+    """Return the joined pixels that are as large as a spot may be."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8))
+    areas = stats[:, cv2.CC_STAT_AREA] / seen_px
+    return [labels == k for k in range(1, count) if AREA[0] <= areas[k] <= AREA[1]]
+
+
+def _widened(spot: Bools, by_px: int) -> Bools:
+    side = 2 * by_px + 1
+    return cv2.dilate(spot.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+
+
+def _is_spot(spot: Bools, excess: Image, cornea: Cornea) -> bool:
+    """Return whether a lump is bright, compact, and where a light can be mirrored."""
+    if excess[spot].mean() < MIN_CONTRAST:
         return False
     y, x = np.nonzero(spot)
     middle = np.array([x.mean(), y.mean()])
     if cornea.away[spot].mean() > OUTERMOST or light_at(middle, cornea)[1] > LOWEST:
         return False
     # Each pixel is a square of its own: 1/12 keeps the moments of one or two pixels finite.
-    spread = np.cov(np.stack([x, y]), bias=True) + np.eye(2) / 12 if area > 1 else np.eye(2) / 12
+    spread = np.cov(np.stack([x, y]), bias=True) + np.eye(2) / 12
     small, large = np.linalg.eigvalsh(spread)
-    filled = area / (4 * np.pi * np.sqrt(small * large))
+    filled = len(x) / (4 * np.pi * np.sqrt(small * large))
     return bool(filled >= MIN_FILL and large <= MAX_LENGTH**2 * small)
-
-
-def _is_white(seen: Image, added: Image) -> bool:
-    """Return whether a spot's pixels (n, 3) are pale, and so is what they add to the iris."""
-    seen_bgr, added_bgr = seen.mean(0), added.mean(0)
-    pale = seen_bgr.min() > PALE * seen_bgr.max()
-    return bool(pale and added_bgr.min() > ADDED * added_bgr.max())
 
 
 def _runs_out(spot: Bools, bright: Bools, inside: Bools) -> bool:
@@ -172,14 +179,12 @@ def _runs_out(spot: Bools, bright: Bools, inside: Bools) -> bool:
 
 def _measure(crop: Image, cornea: Cornea, spots: Bools) -> Catchlight | None:
     """Return what the spots add to the iris beneath them, out to the foot of their light."""
-    wide = cv2.dilate(spots.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    bare = bare_iris(crop, cornea, wide)
+    bare = bare_iris(crop, cornea, _widened(spots, 2))
     excess = luminance(crop) - luminance(bare)
     peak = float(excess[spots].max())
     if peak < MIN_CONTRAST:
         return None
-    reach = 2 * round(max(SPREAD * cornea.radius, 1.0)) + 1
-    near = cv2.dilate(spots.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    near = _widened(spots, round(max(SPREAD * cornea.radius, 1.0)))
     lit = near & (excess > EDGE * peak) & (cornea.seen > 0)
     _, labels = cv2.connectedComponents((lit | spots).astype(np.uint8))
     core = np.isin(labels, np.unique(labels[spots]))

@@ -21,6 +21,8 @@ from generator import fit
 from generator.catchlight import (
     Catchlight,
     find_catchlight,
+    find_spots,
+    is_white,
     light_at,
     place_of,
 )
@@ -41,7 +43,7 @@ MAX_SHIFT = 0.5
 RIGHT_ALREADY = 0.1
 """Mean difference from the wanted catchlight, over its peak, that is left alone."""
 PIXEL = 1.0
-"""Over the iris radius: what resampling does to the spots of small eyes, which is left alone too."""
+"""Over the iris radius: what resampling does to spots of a pixel or two, left alone as well."""
 OWN_SHARE = 0.25
 """A spot that the target shows at least so brightly is the target's own, in other colours."""
 FAINT = 0.05
@@ -68,7 +70,7 @@ class Light:
 class _Eye:
     """One eye: its cornea in the target, the catchlight there, and its cornea in the picture.
 
-    turn (2, 2), shift (2,): a point of the target went to turn @ point + shift. growth: its scale.
+    turn (2, 2), shift (2,): a point of the target went to turn @ point + shift.
     """
 
     own: Cornea
@@ -76,7 +78,6 @@ class _Eye:
     cornea: Cornea
     turn: Points
     shift: Points
-    growth: float
 
 
 class EyeReflections:
@@ -103,7 +104,11 @@ class EyeReflections:
         for side, eye in enumerate(eyes):
             if eye is not None:
                 known = steady is not None and steady.confidence[side] > 0
-                out = _restore(out, layers, eye, steady.vectors[side] if known else None)
+                crop = np.ascontiguousarray(out[eye.cornea.window])
+                made = _restore(crop, layers, eye, steady.vectors[side] if known else None)
+                if made is not None:
+                    out = picture.copy() if out is picture else out
+                    out[eye.cornea.window] = made
         return out
 
 
@@ -136,8 +141,8 @@ def _read_eye(layers: Layers, side: int, facing: Points) -> _Eye | None:
     cornea = cut_cornea(moved, growth * radius, after, layers.cover, facing=facing)
     if cornea is None:
         return None
-    spot = find_catchlight(layers.target[own.window], own)
-    return _Eye(own, spot, cornea, turn, shift, growth)
+    spot = find_catchlight(np.ascontiguousarray(layers.target[own.window]), own)
+    return _Eye(own, spot, cornea, turn, shift)
 
 
 def _light_of_eyes(eyes: list[_Eye | None]) -> Light | None:
@@ -163,23 +168,20 @@ def _trusted(given: Light | None, measured: Light | None) -> Light | None:
     return given if agree else None
 
 
-def _restore(picture: Image, layers: Layers, eye: _Eye, light: Points | None) -> Image:
-    """Return the picture with one catchlight put right, or the picture itself."""
-    crop = np.ascontiguousarray(picture[eye.cornea.window])
+def _restore(crop: Image, layers: Layers, eye: _Eye, light: Points | None) -> Image | None:
+    """Return a picture's crop of one cornea with its catchlight put right; None: right already."""
     alpha, shine = _wanted_spot(eye, light)
     stale = _stale_light(crop, layers, eye, alpha)
     touched = stale | (alpha > FAINT)
     if not touched.any():
-        return picture
+        return None
     made = (1 - alpha)[..., None] * _without(crop, eye.cornea, stale) + shine
     if eye.spot is not None:
         off = np.abs(made - crop).max(2)
         worst = max(float((off * part).sum() / max(part.sum(), 1e-6)) for part in (alpha, stale))
         if worst < max(RIGHT_ALREADY, PIXEL / eye.cornea.radius) * eye.spot.peak:
-            return picture
-    out = picture.copy()
-    out[eye.cornea.window] = np.clip(made, 0.0, 255.0)
-    return out
+            return None
+    return np.clip(made, 0.0, 255.0)
 
 
 def _wanted_spot(eye: _Eye, light: Points | None) -> tuple[Image, Image]:
@@ -213,40 +215,32 @@ def _stale_light(crop: Image, layers: Layers, eye: _Eye, wanted: Image) -> Bools
     A spot where the wanted one goes may have been tinted with the iris. One that lies elsewhere
     goes only if it is white and the target is dark there.
     """
-    here = wanted > FAINT
-    stale = here.copy()
-    if here.any():
-        stale |= _joined(find_catchlight(crop, eye.cornea, tinted=True), here)
-    found = find_catchlight(crop, eye.cornea)
-    if found is not None:
-        excess, own = _excess(crop, eye.cornea), _own_light(layers, eye)
-        count, labels = cv2.connectedComponents((found.alpha > FAINT).astype(np.uint8))
-        for number in range(1, count):
-            spot = labels == number
-            if own[spot].mean() < OWN_SHARE * excess[spot].mean():
-                stale |= spot
-    reach = 2 * round(max(HALO * eye.cornea.radius, 1.0)) + 1
-    halo = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    return np.asarray(cv2.dilate(stale.astype(np.uint8), halo) > 0)
+    cornea, stale = eye.cornea, wanted > FAINT
+    bare = bare_iris(crop, cornea, np.zeros(stale.shape, np.bool_))
+    spots = find_spots(crop, bare, cornea, tinted=True)
+    count, labels = cv2.connectedComponents(spots.astype(np.uint8))
+    for number in range(1, count):
+        spot = labels == number
+        joined = bool((_around(spot, 1.0) & (wanted > FAINT)).any())
+        if joined or (
+            is_white(crop[spot], bare[spot]) and _is_foreign(crop - bare, spot, layers, eye)
+        ):
+            stale |= spot
+    return _around(stale, HALO * cornea.radius)
 
 
-def _joined(found: Catchlight | None, here: Bools) -> Bools:
-    """Return the pixels of a catchlight that are joined to those given."""
-    if found is None:
-        return here
-    _, labels = cv2.connectedComponents((here | (found.alpha > FAINT)).astype(np.uint8))
-    return np.asarray(np.isin(labels, np.unique(labels[here])))
+def _is_foreign(added: Image, spot: Bools, layers: Layers, eye: _Eye) -> bool:
+    """Return whether the target is dark where the picture has a spot; `added` is its light."""
+    target = np.ascontiguousarray(layers.target[eye.own.window])
+    bare = bare_iris(target, eye.own, np.zeros(eye.own.seen.shape, np.bool_))
+    own = _carry(luminance(target) - luminance(bare), eye, np.zeros(2))
+    return bool(own[spot].mean() < OWN_SHARE * luminance(added)[spot].mean())
 
 
-def _excess(crop: Image, cornea: Cornea) -> Image:
-    """Return the luma (h, w) of a crop above its bare iris."""
-    bare = bare_iris(crop, cornea, np.zeros(cornea.seen.shape, np.bool_))
-    return luminance(crop) - luminance(bare)
-
-
-def _own_light(layers: Layers, eye: _Eye) -> Image:
-    """Return what the target shows above its bare iris, luma (h, w), in the picture's crop."""
-    return _carry(_excess(layers.target[eye.own.window], eye.own), eye, np.zeros(2))
+def _around(region: Bools, reach_px: float) -> Bools:
+    side = 2 * round(max(reach_px, 1.0)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.dilate(region.astype(np.uint8), disc) > 0)
 
 
 def _without(crop: Image, cornea: Cornea, stale: Bools) -> Image:

@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from generator.fit import fit_similarity_2d
 from generator.frozen import FrozenGraph
-from generator.stylemix import reach_of
 from generator.topology import load_topology
 
 LEVEL = 127.5
@@ -42,27 +41,27 @@ FAR_PX = 12.0
 """Flow errors beyond this are misplaced meshes, not lessons."""
 
 
-def pixel_loss(image: Tensor, target: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean |image - label| where the mask reaches, changed pixels up to five times.
+def pixel_loss(image: Tensor, target: Tensor, label: Tensor, reach: Tensor) -> Tensor:
+    """Return the mean |image - label| where a change may reach, changed pixels up to five times.
 
-    Pictures (n, 3, h, w) in -1..1, mask (n, 1, h, w) in 0..1.
+    Pictures (n, 3, h, w) in -1..1, reach (n, 1, h, w) in 0..1.
     """
     changed = (label - target).abs().mean(1, keepdim=True) * (LEVEL / CHANGED_FULL)
-    weight = reach_of(mask) * (1 + CHANGED_WEIGHT * changed.clamp(0, 1))
+    weight = reach * (1 + CHANGED_WEIGHT * changed.clamp(0, 1))
     return ((image - label).abs() * weight).sum() / (3 * weight.sum()).clamp(min=1)
 
 
-def colour_loss(image: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+def colour_loss(image: Tensor, label: Tensor, reach: Tensor) -> Tensor:
     """Return how far colours are apart on average over 8 x 8 pixels."""
-    return functional.avg_pool2d((image - label) * reach_of(mask), 8).abs().mean()
+    return functional.avg_pool2d((image - label) * reach, 8).abs().mean()
 
 
-def structure_loss(image: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-    """Return 1 - SSIM (7 px boxes) over two octaves, weighted by the mask.
+def structure_loss(image: Tensor, label: Tensor, reach: Tensor) -> Tensor:
+    """Return 1 - SSIM (7 px boxes) over two octaves, weighted by reach.
 
     Wang, Simoncelli and Bovik, Asilomar 2003, two of its five scales: the square is small.
     """
-    weight, total = reach_of(mask), torch.zeros((), device=image.device)
+    weight, total = reach, torch.zeros((), device=image.device)
     first, second = (image + 1) / 2, (label + 1) / 2
     for _ in range(2):
         lost = (1 - _ssim(first, second)) * weight

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from generator import blend
 from generator.canonical import frame_square
+from generator.detail import open_detail
+from generator.eyes import EyeReflections
 from generator.faces import Face
 from generator.laying import FAINTEST, Layers, Permit, lay_out, paste
 from generator.runtime import Device, Network, open_network
@@ -143,6 +145,22 @@ def join_phases(phases: Image, boost: int) -> Image:
     return square
 
 
-def open_stylemix(*, device: Device = "cpu", threads: int = 1, boost: Boost = 1) -> StyleMixSwapper:
-    """Load the shipped network; raises WeightRefused and DeviceUnavailable."""
-    return StyleMixSwapper(open_network(WEIGHTS, device=device, threads=threads), boost=boost)
+def open_stylemix(
+    *,
+    detail: bool = False,
+    eyes: bool = False,
+    boost: Boost = 1,
+    device: Device = "cpu",
+    threads: int = 1,
+) -> StyleMixSwapper:
+    """Load the shipped network and the steps that are wanted: `mdrn` (detail), `errs` (eyes).
+
+    Raises WeightRefused and DeviceUnavailable.
+    """
+    finishes: list[Finish] = []
+    if detail:
+        finishes.append(open_detail(device=device, threads=threads))
+    if eyes:
+        finishes.append(EyeReflections())
+    network = open_network(WEIGHTS, device=device, threads=threads)
+    return StyleMixSwapper(network, boost=boost, finishes=finishes)

@@ -19,7 +19,10 @@ from generator.stylemix import StyleMixShape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How much each loss counts; identity grows to its weight over the first fifth of a run."""
+    """How much each loss counts; identity grows to its weight over the first fifth of a run.
+
+    distilled: L1 to a teacher, where there is one (`--teacher`).
+    """
 
     pixel: float = 10.0
     structure: float = 1.0
@@ -30,6 +33,7 @@ class Weights:
     mask: float = 0.1
     unlabelled: float = 0.0
     adversarial: float = 0.0
+    distilled: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class Preset:
     reverse: float = 0.4
     texture_dropout: float = 0.1
     weights: Weights = field(default_factory=Weights)
-    report_every: int = 250
+    report_every: int = 500
     ema_decay: float = 0.999
     bf16: bool = False
     compiled: bool = False
@@ -73,6 +77,9 @@ SMALL: Final = StyleMixShape(
     widths=(48, 64, 128, 192), mid_blocks=3, inject_at=(8, 16, 32), patch=2
 )
 LARGE: Final = StyleMixShape(widths=(24, 48, 96, 192, 256), mid_blocks=4, inject_at=(8, 16, 32))
+MOBILE: Final = StyleMixShape(
+    widths=(24, 32, 64, 96), mid_blocks=1, inject_at=(8, 16, 32), patch=2, code_dim=128
+)
 ONESHOT: Final = StyleMixShape(
     widths=(64, 128, 256, 512, 768), mid_blocks=6, inject_at=(16, 32, 64), side_px=256
 )
@@ -91,7 +98,11 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             report_every=10,
             ema_decay=0.9,
         ),
-        "cpu": Preset(shape=SMALL, device="cpu", batch=16, steps=5000, judged=6, bf16=True),
+        "cpu": Preset(shape=SMALL, device="cpu", batch=16, steps=3000, judged=6, bf16=True),
+        # For phones, distilled: `--teacher stylemix`.
+        "mobile": Preset(
+            shape=MOBILE, device="cpu", batch=16, steps=3000, judged=4, report_every=500, bf16=True
+        ),
         "cuda": Preset(
             shape=LARGE,
             device="cuda",

@@ -257,17 +257,23 @@ def write_samples(path: Path, samples: SampleSet, digest: str) -> None:
 
 def read_samples(path: Path, digest: str) -> SampleSet:
     """Return a kept set; raises TrainingRefused where it was made by other settings."""
+    samples, made_by = load_samples(path)
+    if made_by != digest:
+        raise TrainingRefused(
+            f"{path.name} was made by other settings", mend="use another folder for this run"
+        )
+    return samples
+
+
+def load_samples(path: Path) -> tuple[SampleSet, str]:
+    """Return a kept set and the digest of its settings; raises TrainingRefused."""
     try:
         with safe_open(path, "pt") as file:
             notes = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         rows = tuple(LedgerRow.model_validate_json(row) for row in json.loads(notes["rows"]))
+        return SampleSet(tensors, rows), notes["digest"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingRefused(
             f"{path.name} is not a set of samples", mend="take it away; it is made anew"
         ) from error
-    if notes["digest"] != digest:
-        raise TrainingRefused(
-            f"{path.name} was made by other settings", mend="use another folder for this run"
-        )
-    return SampleSet(tensors, rows)

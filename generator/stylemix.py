@@ -105,7 +105,8 @@ def channel_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
 def reach_of(mask: Tensor) -> Tensor:
     """Return how much may change (n, 1, side, side), 0..1, given the composite's mask."""
     wide, soft = REACH
-    reach = functional.max_pool2d(mask, wide, 1, wide // 2)
+    reach = functional.max_pool2d(mask, (wide, 1), 1, (wide // 2, 0))
+    reach = functional.max_pool2d(reach, (1, wide), 1, (0, wide // 2))
     for _ in range(2):
         reach = functional.avg_pool2d(reach, soft, 1, soft // 2)
     side = mask.shape[-1]

@@ -41,7 +41,8 @@ from generator.presets import PRESETS, Preset, plan
 from generator.samples import Batch, SampleSet, Stock, build_samples, read_samples, write_samples
 from generator.scalars import ScalarLog
 from generator.ship import Trained, ship
-from generator.stylemix import StyleMixNet
+from generator.stylemix import Output, StyleMixNet
+from generator.trained import load_stylemix
 from generator.watch import CollapseGuard, watch_all
 from policies.digest import sha256_hex
 from policies.errors import Error
@@ -61,7 +62,13 @@ DIVERGED: Final = 100.0
 class Run:
     """A training run in memory: networks, averages, optimisers, random source, counters."""
 
-    def __init__(self, preset: Preset, train: SampleSet, validation: SampleSet) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        train: SampleSet,
+        validation: SampleSet,
+        teacher: StyleMixNet | None = None,
+    ) -> None:
         if preset.device == "cuda" and not torch.cuda.is_available():
             raise TrainingRefused("this machine has no CUDA device", mend="use --preset cpu")
         self.preset, self.done, self.best = preset, 0, float("-inf")
@@ -79,6 +86,7 @@ class Run:
         self.averages = copy.deepcopy(self.net).requires_grad_(False)
         self.adversary = adversary.to(preset.device)
         self.judge = FaceJudge().to(preset.device)
+        self.teacher = None if teacher is None else teacher.to(preset.device)
         rate = {"lr": preset.learning_rate, "betas": (0.5, 0.99)}
         self.optimiser = torch.optim.AdamW(self.net.parameters(), weight_decay=1e-2, **rate)  # type: ignore[arg-type]
         self.opponent = torch.optim.Adam(self.adversary.parameters(), **rate)  # type: ignore[arg-type]
@@ -94,11 +102,13 @@ class Run:
         """Learn from one batch; return its losses. Raises `TrainingStopped` where it diverges."""
         preset, stage = self.preset, plan(self.progress)
         batch = self.train.draw(preset, self.rng)
-        with torch.autocast(preset.device, torch.bfloat16, enabled=preset.bf16):
+        with self.half():
             made = self.forward(batch.inputs, batch.mask, batch.id_source, batch.id_target)
-            losses = self.labelled(batch, made)
-            if preset.weights.unlabelled * stage.unlabelled > 0:
-                losses["unlabelled"] = self.unlabelled(batch)
+        losses = self.labelled(batch, made)
+        if self.teacher is not None:
+            losses["distilled"] = self.distilled(batch, made)
+        if preset.weights.unlabelled * stage.unlabelled > 0:
+            losses["unlabelled"] = self.unlabelled(batch)
         if preset.weights.adversarial * stage.adversarial > 0:
             losses["adversarial"] = fool_loss(self.adversary, made.image)
             self._learn(self.opponent, judge_loss(self.adversary, batch.label, made.image))
@@ -114,7 +124,14 @@ class Run:
         self._average()
         return {"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}}
 
-    def labelled(self, batch: Batch, made: Any) -> dict[str, Tensor]:
+    def half(self) -> torch.autocast:
+        """Return the context of the networks: bf16 where the preset says so; losses stay float32.
+
+        Differences of squares, as in SSIM, have no sign left in bf16.
+        """
+        return torch.autocast(self.preset.device, torch.bfloat16, enabled=self.preset.bf16)
+
+    def labelled(self, batch: Batch, made: Output) -> dict[str, Tensor]:
         """Return the losses against true swaps."""
         few = slice(0, self.preset.judged)
         points = torch.where(
@@ -123,16 +140,25 @@ class Run:
             batch.composite_points[few],
         )
         chips = chip_grids(points.cpu().numpy(), made.image.shape[-1]).to(made.image.device)
-        face = self.judge(made.image[few], batch.label[few], batch.id_source[few], chips)
+        with self.half():
+            face = self.judge(made.image[few], batch.label[few], batch.id_source[few], chips)
         return {
-            "pixel": pixel_loss(made.image, batch.target, batch.label, batch.mask),
-            "structure": structure_loss(made.image, batch.label, batch.mask),
-            "colour": colour_loss(made.image, batch.label, batch.mask),
+            "pixel": pixel_loss(made.image, batch.target, batch.label, made.reach),
+            "structure": structure_loss(made.image, batch.label, made.reach),
+            "colour": colour_loss(made.image, batch.label, made.reach),
             "landmarks": flow_loss(made.flow, batch.label_points, batch.composite_points),
             "mask": mask_loss(made.mask, batch.mask),
             "perceptual": face.perceptual,
             "identity": face.identity,
         }
+
+    def distilled(self, batch: Batch, made: Output) -> Tensor:
+        """Return how far the result is from the teacher's, as `pixel_loss` counts."""
+        if self.teacher is None:
+            raise TrainingRefused("there is no teacher to learn from")
+        with torch.no_grad(), self.half():
+            shown = self.teacher(batch.inputs, batch.mask, batch.id_source, batch.id_target).image
+        return pixel_loss(made.image, batch.target, shown, made.reach)
 
     def unlabelled(self, batch: Batch) -> Tensor:
         """Return the loss of pairs without a label: neighbours in the batch lend identities.
@@ -141,12 +167,15 @@ class Run:
         become the target again when the identities are exchanged (cycle).
         """
         lender, own, mask = batch.id_source.roll(1, 0), batch.id_target, batch.mask
-        there = self.forward(batch.target.repeat(1, 4, 1, 1), mask, lender, own).image
-        again = self.forward(there.repeat(1, 4, 1, 1), mask, own, lender).image
-        chips = chip_grids(batch.composite_points.cpu().numpy(), there.shape[-1])
-        seen = self.judge.look(there, chips.to(there.device))[EMBEDDING]
+        chips = chip_grids(batch.composite_points.cpu().numpy(), batch.label.shape[-1])
+        with self.half():
+            there = self.forward(batch.target.repeat(1, 4, 1, 1), mask, lender, own)
+            again = self.forward(there.image.repeat(1, 4, 1, 1), mask, own, lender).image
+            seen = self.judge.look(there.image, chips.to(mask.device))[EMBEDDING]
         back = functional.l1_loss(again, batch.target)
-        return identity_loss(seen, lender) + colour_loss(there, batch.target, mask) + back
+        return (
+            identity_loss(seen, lender) + colour_loss(there.image, batch.target, there.reach) + back
+        )
 
     def report(self) -> dict[str, Any]:
         """Return the figures of the averages on validation people."""
@@ -218,7 +247,13 @@ def train(
 
 
 def open_run(
-    preset: Preset, stock: Stock, folder: Path, *, jobs: int, show: Callable[[str], object]
+    preset: Preset,
+    stock: Stock,
+    folder: Path,
+    *,
+    teacher: StyleMixNet | None = None,
+    jobs: int,
+    show: Callable[[str], object],
 ) -> Run:
     """Return the run of a folder, its samples made or read again, resumed where it stopped."""
     sets: dict[str, SampleSet] = {}
@@ -231,7 +266,7 @@ def open_run(
             write_samples(path, made, digest)
         sets[part] = read_samples(path, digest)
         show(f"{part}: {len(sets[part])} samples of {len(sets[part].rows)} pictures")
-    run = Run(preset, sets["train"], sets["validation"])
+    run = Run(preset, sets["train"], sets["validation"], teacher)
     replace_file(folder / "ledger.jsonl", run.ledger)
     if (folder / CHECKPOINT).exists():
         run.resume(folder / CHECKPOINT)
@@ -249,7 +284,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stock = _open_stock(options)
         options.out.mkdir(parents=True, exist_ok=True)
         print(f"device: {describe_device(preset)}", flush=True)
-        run = open_run(preset, stock, options.out, jobs=options.threads, show=print)
+        teacher = None if options.teacher is None else load_stylemix(options.teacher)
+        how = {"teacher": teacher, "jobs": options.threads, "show": print}
+        run = open_run(preset, stock, options.out, **how)
         train(run, options.out, clock=time.monotonic, show=print)
         if options.export is not None:
             trained = Trained(run.averages, preset, run.train.rows, stock.purpose, run.report())
@@ -294,6 +331,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, and jobs that lay out")
     parser.add_argument("--code", default="unknown", help="the commit that trains, for the card")
+    parser.add_argument("--teacher", help="name of shipped weights to learn from as well")
     parser.add_argument("--export", type=Path, help="write weights and their card here at last")
     return parser.parse_args(arguments)
 

@@ -1,11 +1,9 @@
-"""Train MDRN: `python -m generator.train_detail --out FOLDER --release`.
+"""Train MDRN: `python -m generator.train_detail --preset cpu --out FOLDER --release`.
 
-The network learns to undo what a swap does to fine detail: pictures are blurred, shrunk, warped
-and compressed anew at every step, and it is asked for what they were. What it is shown beside them
-is never the answer itself, or it would learn to paste: another view of the same person laid on
-the picture (`view`), the target on which somebody was laid (`swap`), the picture before a true swap
-(`scene`). A run leaves `checkpoint.safetensors`, `metrics.jsonl` and `ledger.jsonl` in its folder
-and goes on from there, on a CPU to the bit. Refused: pictures the data ledger does not admit, and
+Pictures are blurred, shrunk, warped and compressed anew at every step, and the network is asked for
+what they were, band by band (`generator.detail_samples` says what from). A run leaves
+`checkpoint.safetensors`, `metrics.jsonl`, `ledger.jsonl` and TensorBoard events in its folder and
+goes on from there, on a CPU to the bit. Refused: pictures the data ledger does not admit, and
 checkpoints of other runs. Stopped: runs that diverge.
 """
 
@@ -17,23 +15,307 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from generator.detail_samples import SampleSet, build_samples, degrade_batch
+from generator.detail import SIDE_PX, WEIGHTS
+from generator.detail_samples import KINDS, Batch, Kind, SampleSet, build_samples
+from generator.export import export_graph, pack_weights, round_to_half
 from generator.faces import open_analyser
 from generator.mdrn import Mdrn, haar_split
 from generator.scalars import ScalarLog
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.files import replace_file
-from provenance.data_ledger import Purpose, ledger_bytes
+from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes, rendered_row
+from provenance.data_sets import Split, list_pictures, list_rendered
 from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
+
+ROOT: Final = Path(__file__).parents[1]
+CHECKPOINT: Final = "checkpoint.safetensors"
+BAND_WEIGHTS: Final = (1.0, 1.0, 0.5)
+"""Of the levels, finest first."""
+PIXEL_WEIGHT: Final = 0.1
+COHERENCE_WEIGHT: Final = 0.01
+"""Differences are about .01 where a coherence is short of 1 by about .3."""
+DIVERGED: Final = 10.0
+"""No healthy loss comes near: it begins at about .03."""
+SILENT: Final = 1e-6
+"""Energy below which a band has nothing to agree on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """One run. Crops of `crop_px`, `batch` at a time; every `whole_every` steps whole squares,
+    `whole_batch` at a time, for norms and attention see more in them than in a crop.
+
+    shares: of a batch, by kind. watched: validation samples of each kind that a report looks at.
+    """
+
+    steps: int
+    batch: int = 8
+    crop_px: int = 96
+    whole_every: int = 4
+    whole_batch: int = 2
+    learning_rate: float = 1e-3
+    ema_decay: float = 0.998
+    report_every: int = 100
+    watched: int = 12
+    shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
+    seed: int = 0
+
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {
+        "smoke": Preset(steps=8, batch=2, crop_px=64, whole_batch=1, report_every=4, watched=1),
+        "cpu": Preset(steps=2000),
+    }
+)
+
+
+class Run:
+    """A training run in memory: network, averages, optimiser, random source, counter."""
+
+    def __init__(self, preset: Preset, train: SampleSet, validation: SampleSet) -> None:
+        self.preset, self.train, self.validation, self.done = preset, train, validation, 0
+        self.ledger = ledger_bytes(train.rows)
+        settings = json.dumps(asdict(replace(preset, steps=0)), sort_keys=True)
+        self.digest = sha256_hex(settings.encode() + self.ledger)
+        self.rng = torch.Generator().manual_seed(preset.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(preset.seed)
+            net = Mdrn()
+        self.net: Mdrn = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averages = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=preset.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+
+    def step(self) -> dict[str, float]:
+        """Learn from one batch; return its losses. Raises `TrainingStopped` where it diverges."""
+        losses = detail_losses(*self._forward(self._draw()))
+        total = torch.stack(list(losses.values())).sum()
+        if not float(total.detach()) < DIVERGED:  # NaN is not below anything
+            wrong = f"the loss is {float(total.detach()):.3g} at step {self.done}"
+            raise TrainingStopped(wrong, mend="start anew with a lower learning rate")
+        self.optimiser.param_groups[0]["lr"] = self.preset.learning_rate * self._rate()
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        self.done += 1
+        self._average()
+        return {"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}}
+
+    @torch.no_grad()
+    def report(self) -> dict[str, Any]:
+        """Return kind -> band coherence with the label before and after, on validation people."""
+        seen: dict[str, Any] = {}
+        for kind in KINDS:
+            rows = []
+            for number, batch in enumerate(self.validation.whole(kind, 1)):
+                if number == self.preset.watched:
+                    break
+                made = self.averages(batch.picture, batch.guide, batch.mask)
+                both = (batch.picture, made)
+                rows.append([coherences(image, batch.label, batch.mask) for image in both])
+            if rows:
+                before, after = torch.tensor(rows).mean(0).tolist()
+                seen[kind] = {"before": _levels(before), "after": _levels(after)}
+        return seen
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; raises `StoreUnavailable`."""
+        state = {"done": self.done, "digest": self.digest, "preset": asdict(self.preset)}
+        write_checkpoint(path, **self._parts(), state=state)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; raises `TrainingRefused` for another run's."""
+        tensors, state = read_checkpoint(path)
+        if state.get("digest") != self.digest:
+            raise TrainingRefused(
+                "the checkpoint is of a run with other settings or pictures",
+                mend="use another folder, or the settings and pictures of that run",
+            )
+        restore(tensors, **self._parts())
+        self.done = state["done"]
+
+    def _parts(self) -> dict[str, Any]:
+        nets = {"net": self.net, "averages": self.averages}
+        return {"modules": nets, "optimisers": {"optimiser": self.optimiser}, "rng": self.rng}
+
+    def _draw(self) -> Batch:
+        preset = self.preset
+        seed = int(torch.randint(2**62, (), generator=self.rng))
+        shares: dict[Kind, float] = dict(zip(KINDS, preset.shares, strict=True))
+        if (self.done + 1) % preset.whole_every == 0:
+            return self.train.draw(preset.whole_batch, SIDE_PX, shares, seed)
+        return self.train.draw(preset.batch, preset.crop_px, shares, seed)
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        layout = torch.channels_last
+        inputs = (batch.picture, batch.guide, batch.mask)
+        made = self.net(*(value.contiguous(memory_format=layout) for value in inputs))
+        return made, batch.label, batch.mask
+
+    def _rate(self) -> float:
+        """Warm-up over the first fiftieth, then a cosine; a share of the learning rate."""
+        progress = self.done / self.preset.steps
+        return min(1.0, 50 * progress + 0.02) * (0.51 + 0.49 * math.cos(math.pi * progress))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.preset.ema_decay, self.done / (10 + self.done))
+        for mean, now in zip(self.averages.parameters(), self.net.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+
+
+def detail_losses(made: Tensor, label: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Return the losses of pictures (n, 3, h, w) in -1..1 where the mask (n, 1, h, w) is."""
+    losses = {"pixel": PIXEL_WEIGHT * _mean((made - label).abs(), mask)}
+    levels = zip(BAND_WEIGHTS, _bands(made, label, mask), strict=True)
+    for level, (weight, (ours, theirs, where)) in enumerate(levels, 1):
+        losses[f"band{level}"] = weight * _mean((ours - theirs).abs(), where)
+        lacking = 1 - _coherence(ours, theirs, where).mean()
+        losses[f"coherence{level}"] = COHERENCE_WEIGHT * weight * lacking
+    return losses
+
+
+def coherences(made: Tensor, label: Tensor, mask: Tensor) -> list[float]:
+    """Return the mean sub-band correlation with the label at each level, finest first."""
+    return [float(_coherence(*level).mean()) for level in _bands(made, label, mask)]
+
+
+def _bands(made: Tensor, label: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return the detail bands (n, 9, ...) of two pictures and their mask, for each level."""
+    levels = []
+    for _ in BAND_WEIGHTS:
+        (made, ours), (label, theirs) = (
+            (bands[:, :3], bands[:, 3:]) for bands in (haar_split(made), haar_split(label))
+        )
+        mask = functional.avg_pool2d(mask, 2)
+        levels.append((ours, theirs, mask))
+    return levels
+
+
+def _coherence(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
+    """Return the correlation of bands under a mask, (n,); 0 where one of them is silent."""
+    both = (ours * theirs * mask).sum((1, 2, 3))
+    energy = (ours.square() * mask).sum((1, 2, 3)) * (theirs.square() * mask).sum((1, 2, 3))
+    return both / (energy + SILENT**2).sqrt()
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / (values.shape[1] * mask.sum()).clamp(min=1)
+
+
+def _levels(values: Sequence[float]) -> dict[str, float]:
+    return {f"level{number}": round(value, 4) for number, value in enumerate(values, 1)}
+
+
+def train(
+    run: Run, folder: Path, *, clock: Callable[[], float], show: Callable[[str], object]
+) -> None:
+    """Take `run` to its end, reporting and saving every so many steps; raises `TrainingStopped`.
+
+    `clock` gives seconds; `show` is handed every line of metrics, each after its checkpoint.
+    """
+    log, began = ScalarLog(folder), clock()
+    try:
+        while run.done < run.preset.steps:
+            losses = run.step()
+            if run.done % run.preset.report_every and run.done < run.preset.steps:
+                continue
+            row = {"step": run.done, "seconds": round(clock() - began, 1), **losses, **run.report()}
+            run.save(folder / CHECKPOINT)
+            log.write(row)
+            show(json.dumps(row))
+    finally:
+        log.close()
+
+
+def export_detail(net: Mdrn, folder: Path) -> dict[str, str]:
+    """Write graph and weights of a trained network; return file name -> sha256 for the card."""
+    rounded = round_to_half(net.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+    rng = torch.Generator().manual_seed(0)
+    pictures = torch.rand(2, 6, SIDE_PX, SIDE_PX, generator=rng) * 2 - 1
+    mask = torch.rand(2, 1, SIDE_PX, SIDE_PX, generator=rng)
+    inputs = {"picture": pictures[:, :3], "target": pictures[:, 3:], "mask": mask}
+    contents = {
+        f"{WEIGHTS}.onnx": export_graph(rounded, inputs, ["image"]),
+        f"{WEIGHTS}.safetensors": pack_weights(rounded),
+    }
+    for name, content in contents.items():
+        replace_file(folder / name, content)
+    return {name: sha256_hex(content) for name, content in contents.items()}
+
+
+def list_files(split: Split, demo: Path) -> list[tuple[Path, LedgerRow]]:
+    """Return the personas of a split, where they lie beside the repository, and the demo people."""
+    personas = [(path, row) for path, row in list_rendered(ROOT, split) if row.set == "personas"]
+    people = []
+    for path in list_pictures([demo]):
+        if path.parent == demo:
+            name = path.stem.partition("_")[0].removeprefix("persona")
+            place, person = f"demo/{path.name}", f"persona:demo-{name}"
+            row = rendered_row(path.read_bytes(), place, set_name="demo", person=person)
+            people.append((path, row))
+    return [*personas, *people]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 after saying on stderr what was refused or stopped."""
+    options = _parse(arguments)
+    torch.set_num_threads(options.threads)
+    chosen = {k: v for k in ("steps", "seed") if (v := getattr(options, k)) is not None}
+    preset = replace(PRESETS[options.preset], **chosen)
+    purpose: Purpose = "release_training" if options.release else "research_training"
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        sets = {}
+        for part in ("train", "validation"):
+            split: Split = "train" if part == "train" else "validation"
+            files, now = list_files(split, options.demo), datetime.now(UTC)
+            sets[part] = build_samples(
+                files, split, open_analyser(), purpose=purpose, now=now, seed=preset.seed
+            )
+            rows = sets[part].rows
+            print(f"{part}: {len(sets[part].samples)} samples, {len(rows)} pictures", flush=True)
+        run = Run(preset, sets["train"], sets["validation"])
+        replace_file(options.out / "ledger.jsonl", run.ledger)
+        if (options.out / CHECKPOINT).exists():
+            run.resume(options.out / CHECKPOINT)
+            print(f"going on at step {run.done}", flush=True)
+        train(run, options.out, clock=time.monotonic, show=lambda row: print(row, flush=True))
+        if options.export is not None:
+            print(json.dumps(export_detail(run.averages, options.export)))
+    except Error as error:
+        print(error.diagnostics(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m generator.train_detail")
+    parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
+    parser.add_argument("--demo", type=Path, default=ROOT / "docs" / "demo", help="rendered people")
+    parser.add_argument("--release", action="store_true", help="only what released weights may use")
+    parser.add_argument("--steps", type=int, help="length of the run")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", type=Path, help="write graph and weights here at last")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

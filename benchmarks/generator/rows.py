@@ -1,0 +1,91 @@
+"""The rows of the table: what is made of one pair, from the plain copy to the whole stack.
+
+`target` is the plain copy, a strong wrong answer; `label` the true swap, the ceiling on renders;
+`source` the source's own picture, the ceiling of identity on photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from generator.faces import Face, Frame
+from generator.geometric import SHAPE_BLEND
+from generator.laying import Layers, lay_out, paste
+from generator.ledger_pair import LedgerPair
+from generator.mixing import StyleMixSwapper, open_stylemix
+from provenance.data_ledger import AdmittedPicture
+
+ROWS = ("target", "geo", "geo-1", "stylemix", "stylemix+mdrn", "stylemix+mdrn+errs")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """One result: the frame, BGR uint8, and the mask of what may differ, float32."""
+
+    frame: Frame
+    mask: npt.NDArray[np.float32]
+    layers: Layers
+
+
+def make(row: str, permit: LedgerPair) -> Made:
+    """Return what a row makes of a pair; raises OutOfRange where geo refuses it."""
+    return _MAKERS[row](permit)
+
+
+def _copy(permit: LedgerPair) -> Made:
+    layers = lay_out(permit, SHAPE_BLEND)
+    return _finish(permit, layers.target, layers.mask, layers)
+
+
+def _geo(amount: float) -> Callable[[LedgerPair], Made]:
+    def run(permit: LedgerPair) -> Made:
+        layers = lay_out(permit, amount)
+        return _finish(permit, layers.composite, layers.mask, layers)
+
+    return run
+
+
+def _mixed(*steps: str) -> Callable[[LedgerPair], Made]:
+    def run(permit: LedgerPair) -> Made:
+        picture, mask, layers = open_row(steps).mix(permit)
+        return _finish(permit, picture, mask, layers)
+
+    return run
+
+
+@cache
+def open_row(steps: tuple[str, ...]) -> StyleMixSwapper:
+    """Return the swapper with these finishing steps, on one thread."""
+    return open_stylemix(detail="mdrn" in steps, eyes="errs" in steps)
+
+
+def _finish(
+    permit: LedgerPair,
+    picture: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.float32],
+    layers: Layers,
+) -> Made:
+    rendering = paste(picture, mask, layers, permit.target.frame)
+    return Made(rendering.frame, rendering.mask, layers)
+
+
+_MAKERS: Mapping[str, Callable[[LedgerPair], Made]] = {
+    "target": _copy,
+    "geo": _geo(SHAPE_BLEND),
+    "geo-1": _geo(1.0),
+    "stylemix": _mixed(),
+    "stylemix+mdrn": _mixed("mdrn"),
+    "stylemix+mdrn+errs": _mixed("mdrn", "errs"),
+}
+
+
+def permit_of(
+    source: AdmittedPicture, target: AdmittedPicture, faces: tuple[Face, Face]
+) -> LedgerPair:
+    """Return the permit for two pictures of the ledger."""
+    return LedgerPair(source, target, *faces)
