@@ -27,6 +27,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from generator import steady
 from generator.casting import Cast, cast_clip, refusal
 from generator.clip_frames import ClipFrame, watch
 from generator.errors import FaceError
@@ -86,7 +87,7 @@ def swap_clip(
         source=source,
         target=target,
         faces=tuple(person.box for person in named),
-        maker=Maker(swapper.name, swapper.version, models),
+        maker=Maker(swapper.name, f"{swapper.version}+{steady.VERSION}", models),
     )
 
 

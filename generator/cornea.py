@@ -26,6 +26,8 @@ RING_PX = 1.5
 MAX_RINGS = 10
 FINE_PX = 8.0
 """An iris of this radius is measured at every pixel, a larger one at fewer."""
+INNERMOST = 0.35
+"""Iris radii: one ring up to here, so that no catchlight in the middle can fill it."""
 SHADING = 0.3
 """Width (sigma) of the shading that is carried into a gap, in iris radii."""
 
@@ -93,10 +95,11 @@ def bare_iris(crop: Image, cornea: Cornea, lit: Bools) -> Image:
     rings = int(np.clip(cornea.radius / RING_PX, 2, MAX_RINGS))
     step = max(int(cornea.radius / FINE_PX), 1)
     few = np.s_[::step, ::step]
-    pixels, ring = crop[few][plain[few]], np.int64(cornea.away[few][plain[few]] * rings)
+    pixels, away = crop[few][plain[few]], cornea.away[few][plain[few]]
+    ring = np.clip((away * rings).astype(np.int64), int(INNERMOST * rings), rings - 1)
     middles, medians = [], []
     for number in range(rings):
-        here = pixels[np.minimum(ring, rings - 1) == number]
+        here = pixels[ring == number]
         if len(here) >= 3:
             middles.append((number + 0.5) / rings)
             ranked = np.sort(here, axis=0)

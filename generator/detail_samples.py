@@ -68,13 +68,17 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """label, guide: uint8 (256, 256, 3), BGR. mask: uint8 (256, 256). points: float32 (468, 2)."""
+    """label, guide: uint8 (256, 256, 3), BGR. mask: uint8 (256, 256). points: float32 (468, 2).
+
+    person: who the target is, as the ledger names people.
+    """
 
     label: npt.NDArray[np.uint8]
     guide: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.uint8]
     points: npt.NDArray[np.float32]
     kind: Kind
+    person: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +95,7 @@ class SampleSet:
     def draw(self, size: int, side_px: int, shares: Mapping[Kind, float], seed: int) -> Batch:
         """Return crops at random places of faces, eye, nose and mouth corners favoured."""
         rng = np.random.default_rng(seed)
-        groups = {k: [s for s in self.samples if s.kind == k] for k in KINDS}
+        groups = {kind: self.of(kind) for kind in KINDS}
         odds = np.array([shares[k] if groups[k] else 0.0 for k in KINDS])
         rows = []
         for kind in rng.choice(len(KINDS), size, p=odds / odds.sum()):
@@ -100,13 +104,15 @@ class SampleSet:
         return _stack(rows)
 
     def whole(self, kind: Kind, size: int) -> Iterator[Batch]:
-        """Yield all samples of a kind, uncropped, each degraded in its own and always same way."""
-        group = [s for s in self.samples if s.kind == kind]
-        rows = [
-            _prepare(*_planes(s), np.random.default_rng(number)) for number, s in enumerate(group)
-        ]
-        for start in range(0, len(rows), size):
-            yield _stack(rows[start : start + size])
+        """Yield all samples of a kind, uncropped, each always spoilt in its own way."""
+        group = self.of(kind)
+        for start in range(0, len(group), size):
+            numbered = enumerate(group[start : start + size], start)
+            yield _stack([_prepare(*_planes(s), np.random.default_rng(k)) for k, s in numbered])
+
+    def of(self, kind: Kind) -> list[Sample]:
+        """Return the samples of a kind, in order."""
+        return [sample for sample in self.samples if sample.kind == kind]
 
 
 class Row(NamedTuple):
@@ -157,14 +163,15 @@ def build_samples(
     """
     rng, ledger = np.random.default_rng(seed), DataLedger(row for _, row in files)
     people: dict[str, list[Path]] = {}
-    scenes: dict[str, dict[str, Path]] = {}
+    scenes: dict[tuple[str, str], dict[str, Path]] = {}
     for path, row in sorted(files, key=lambda file: file[1].path):
         if row.set == "demo":
             if (row.person in VALIDATION_PEOPLE) == (part != "train"):
                 people.setdefault(row.person, []).append(path)
         else:
             scene, _, which = path.stem.rpartition("_")
-            scenes.setdefault(scene, {})[which] = path
+            target = row.person.partition("+")[0]
+            scenes.setdefault((scene, target), {})[which] = path
     seen = _Album(ledger, analyser, purpose, now)
     samples = [*_of_people(people, seen, rng), *_of_scenes(scenes, seen)]
     return SampleSet(tuple(samples), ledger.used)
@@ -215,25 +222,27 @@ def _of_people(
             for source in views:
                 layers = None if source == target else seen.lay(source, target, rng)
                 if layers is not None:
-                    yield _sample(layers, layers.target, layers.warped, "view")
+                    yield _sample(layers, layers.target, layers.warped, "view", person)
             laid = (seen.lay(others[number], target) for number in rng.permutation(len(others)))
             for layers in islice(filter(None, laid), len(views)):
-                yield _sample(layers, layers.composite, layers.target, "swap")
+                yield _sample(layers, layers.composite, layers.target, "swap", person)
 
 
-def _of_scenes(scenes: Mapping[str, Mapping[str, Path]], seen: _Album) -> Iterator[Sample]:
-    for scene in scenes.values():
+def _of_scenes(
+    scenes: Mapping[tuple[str, str], Mapping[str, Path]], seen: _Album
+) -> Iterator[Sample]:
+    for (_, person), scene in scenes.items():
         if (layers := seen.lay(scene["target"], scene["target"])) is not None:
             (x0, y0), (height, width) = layers.origin, layers.mask.shape
             swap = seen.admit(scene["swap"]).frame[y0 : y0 + height, x0 : x0 + width]
-            yield _sample(layers, swap.astype(np.float32), layers.target, "scene")
+            yield _sample(layers, swap.astype(np.float32), layers.target, "scene", person)
 
 
-def _sample(layers: Layers, label: Image, guide: Image, kind: Kind) -> Sample:
+def _sample(layers: Layers, label: Image, guide: Image, kind: Kind, person: str) -> Sample:
     square = detail_square(layers)
     pictures = (square.cut(label), square.cut(guide), square.cut(layers.mask) * 255)
     cut = [np.clip(np.round(picture), 0, 255).astype(np.uint8) for picture in pictures]
-    return Sample(cut[0], cut[1], cut[2], square.place(layers.mesh), kind)
+    return Sample(cut[0], cut[1], cut[2], square.place(layers.mesh), kind, person)
 
 
 def _planes(sample: Sample) -> tuple[Image, Image, Image]:

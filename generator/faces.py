@@ -19,7 +19,7 @@ import numpy.typing as npt
 from generator.errors import ManyFaces, NoFace, ShapeError
 
 if TYPE_CHECKING:
-    from generator.detection import FaceDetector
+    from generator.detection import Detection, FaceDetector
     from generator.insight import IdNet
     from generator.landmarks import FaceMesher
 
@@ -162,11 +162,24 @@ class StackAnalyser:
         self.id_model = id_net.name
         self.thresholds = id_net.thresholds
         self.models: Mapping[str, str] = {**detector.models, **mesher.models, **id_net.models}
+        self._found: tuple[Frame, list[Detection]] | None = None
+
+    def _detect(self, frame: Frame) -> list[Detection]:
+        """Return every detected box; those of the last frame again, if nobody can have written it.
+
+        Whoever counts people asks `analyse` and then `locate` of one frame: half of the time.
+        """
+        kept = self._found
+        if kept is not None and kept[0] is frame:
+            return list(kept[1])
+        found = self._detector.detect(frame)
+        self._found = None if frame.flags.writeable else (frame, found)
+        return list(found)
 
     def locate(self, frame: Frame) -> list[FaceBox]:
         """Return every detected box of a BGR uint8 frame, before the mesh judges it."""
         require_frame(frame)
-        return [found.box for found in self._detector.detect(frame)]
+        return [found.box for found in self._detect(frame)]
 
     def analyse(self, frame: Frame) -> list[Face]:
         """Return all faces of a BGR uint8 (h, w, 3) frame, largest box first; [] when none.
@@ -177,7 +190,7 @@ class StackAnalyser:
         """
         require_frame(frame)
         faces: list[Face] = []
-        for found in self._detector.detect(frame):
+        for found in self._detect(frame):
             marks = self._mesher.fit(frame, found.points)
             if marks is None or any(_same_place(marks.mesh, face.mesh) for face in faces):
                 continue

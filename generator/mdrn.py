@@ -133,4 +133,6 @@ def _require_shapes(picture: Tensor, target: Tensor, mask: Tensor) -> None:
         raise ShapeError("MDRN's picture", actual=picture.shape, expected=("n", 3, "8 k", "8 m"))
     if target.shape != picture.shape or mask.shape != (n, 1, h, w):
         actual = tuple(target.shape), tuple(mask.shape)
-        raise ShapeError("MDRN's target and mask", actual=actual, expected=((n, 3, h, w), (n, 1, h, w)))
+        raise ShapeError(
+            "MDRN's target and mask", actual=actual, expected=((n, 3, h, w), (n, 1, h, w))
+        )

@@ -120,7 +120,8 @@ def repaint(
     reach = square.put_back(np.ascontiguousarray(reach[..., 0]))
     reach = np.where(reach < FAINTEST, 0, np.clip(reach, 0, 1)).astype(np.float32)
     moved = square.move(layers.composite, flow * boost)
-    picture = blend.lay_over(layers.composite, moved, reach) + square.put_back(paint * 127.5)
+    painted = square.put_back(paint * 127.5) * (reach[..., None] > 0)
+    picture = blend.lay_over(layers.composite, moved, reach) + painted
     return np.clip(picture, 0, 255), reach
 
 

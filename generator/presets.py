@@ -19,7 +19,10 @@ from generator.stylemix import StyleMixShape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How much each loss counts; identity grows to its weight over the first fifth of a run.
+    """How much each loss counts.
+
+    identity: a quarter of it comes over the first fifth of a run, the rest after the middle: first
+    what the swap looks like, then who it is.
 
     distilled: L1 to a teacher, where there is one (`--teacher`).
     """
@@ -29,7 +32,7 @@ class Weights:
     perceptual: float = 1.0
     colour: float = 2.0
     landmarks: float = 0.1
-    identity: float = 1.0
+    identity: float = 4.0
     mask: float = 0.1
     unlabelled: float = 0.0
     adversarial: float = 0.0
@@ -70,7 +73,10 @@ class Preset:
 
 ADVERSARY_FROM: Final = 0.6
 UNLABELLED_FROM: Final = 0.5
+IDENTITY_FIRST: Final = 0.25
 IDENTITY_RAMP: Final = 0.2
+IDENTITY_FROM: Final = 0.5
+IDENTITY_FULL: Final = 0.6
 WARM_UP: Final = 0.01
 
 SMALL: Final = StyleMixShape(
@@ -147,7 +153,12 @@ def plan(progress: float) -> Stage:
     warm = min(1.0, (progress + 1e-4) / WARM_UP)
     return Stage(
         rate=warm * (0.51 + 0.49 * math.cos(math.pi * progress)),
-        identity=min(1.0, progress / IDENTITY_RAMP),
-        unlabelled=min(1.0, max(0.0, (progress - UNLABELLED_FROM) / (1 - UNLABELLED_FROM))),
+        identity=IDENTITY_FIRST * _ramp(progress, 0.0, IDENTITY_RAMP)
+        + (1 - IDENTITY_FIRST) * _ramp(progress, IDENTITY_FROM, IDENTITY_FULL),
+        unlabelled=_ramp(progress, UNLABELLED_FROM, 1.0),
         adversarial=float(progress >= ADVERSARY_FROM),
     )
+
+
+def _ramp(value: float, start: float, end: float) -> float:
+    return min(1.0, max(0.0, (value - start) / (end - start)))

@@ -56,9 +56,9 @@ class Network:
             raise ShapeError(
                 f"inputs of {self.card.name}", actual=sorted(arrays), expected=sorted(wanted)
             )
-        batch = len(next(iter(arrays.values())))
+        batch = next(iter(arrays.values())).shape[:1]
         for name, value in arrays.items():
-            shape = (batch, *wanted[name].shape)
+            shape = (*batch, *wanted[name].shape)
             if value.shape != shape or value.dtype != np.float32:
                 actual = f"{value.dtype} {value.shape}"
                 raise ShapeError(f"{self.card.name}: {name}", actual=actual, expected=shape)
@@ -66,7 +66,7 @@ class Network:
         try:
             values = self._session.run(names, arrays)
         except Exception as error:  # onnxruntime's errors have no common base but Exception
-            raise WeightRefused(f"{self.card.name} could not run on a batch of {batch}") from error
+            raise WeightRefused(f"{self.card.name} could not run on a batch of {batch[0]}") from error
         return dict(zip(names, values, strict=True))
 
 

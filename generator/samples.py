@@ -37,9 +37,10 @@ from generator.triplets import (
     read_scenes,
     shot_path,
 )
-from policies.files import replace_file
+from policies.files import read_bounded, replace_file
 from provenance.data_ledger import AdmittedPicture, DataLedger, LedgerRow, Purpose
 from provenance.data_sets import Split
+from provenance.media import DEFAULT_LIMITS
 from provenance.watermark.learned.errors import TrainingRefused
 
 KINDS: tuple[Kind, ...] = ("forward", "reverse", "same")
@@ -176,7 +177,13 @@ class Stock:
     def admit(self, shot: Shot) -> AdmittedPicture:
         """Return one picture of a scene, as the ledger gives it out; raises DataRefused."""
         path = shot_path(self.folder, shot)
-        return self.ledger.admit(path.read_bytes(), path.name, purpose=self.purpose, now=self.now)
+        content = read_bounded(path, max_bytes=DEFAULT_LIMITS.file_bytes)
+        return self.ledger.admit(content, path.name, purpose=self.purpose, now=self.now)
+
+    def require(self, rows: Sequence[LedgerRow]) -> None:
+        """Raise DataRefused unless pictures laid out earlier may still be used, and for this."""
+        for row in rows:
+            self.ledger.require(row.sha256, row.path, purpose=self.purpose, now=self.now)
 
 
 class Order(NamedTuple):
@@ -184,6 +191,7 @@ class Order(NamedTuple):
 
     triplet: Triplet
     variants: int
+    side_px: int
     seed: int
     faces: Mapping[Shot, Face]
 
@@ -196,7 +204,7 @@ def build_samples(
     Variants other than the plain one are made for training only. Deterministic by the preset's
     seed, whatever the number of jobs.
     """
-    variants = preset.variants if part == "train" else 1
+    variants, side_px = preset.variants if part == "train" else 1, preset.shape.side_px
     triplets = list(list_triplets(read_scenes(stock.folder), part))
     faces, used = {}, {}
     for shot in sorted({shot for t in triplets for shot in (t.target, t.label, t.source)}):
@@ -206,14 +214,14 @@ def build_samples(
         if len(found) == 1:
             faces[shot] = found[0]
     orders = [
-        Order(t, variants, preset.seed * 1_000_003 + number, _known(t, faces))
+        Order(t, variants, side_px, preset.seed * 1_000_003 + number, _known(t, faces))
         for number, t in enumerate(triplets)
     ]
     rows = tuple(used[digest] for digest in sorted(used))
     make = partial(_make, stock.folder, rows, stock.purpose, stock.now)
     samples = [sample for group in _map(make, orders, jobs) for sample in group]
-    if not samples:
-        raise TrainingRefused(f"no triplet of the {part} part can be laid out")
+    if missing := sorted(set(KINDS) - {sample.triplet.kind for sample in samples}):
+        raise TrainingRefused(f"no {missing[0]} triplet of the {part} part can be laid out")
     return SampleSet(_stack(samples), rows)
 
 
@@ -228,7 +236,10 @@ def _make(
     stock, triplet = Stock(folder, DataLedger(rows), purpose, now), order.triplet
     rng = np.random.default_rng(order.seed)
     pictures = {shot: stock.admit(shot) for shot in (triplet.target, triplet.label, triplet.source)}
-    made = [make_sample(triplet, v, pictures, order.faces, rng) for v in range(order.variants)]
+    made = [
+        make_sample(triplet, v, pictures, order.faces, rng, order.side_px)
+        for v in range(order.variants)
+    ]
     return [sample for sample in made if sample is not None]
 
 

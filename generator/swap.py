@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
+
 from generator.anonymise import blur_faces
 from generator.errors import (
     ManyFaces,
@@ -158,10 +160,13 @@ def require_not_opted_out(faces: Sequence[Face], gates: Gates, analyser: FaceAna
 
 def require_untouched(rendering: Rendering, target: Target) -> None:
     """Raise SwapRefused when a swapper changed a pixel where its mask is 0."""
-    outside = rendering.mask == 0
-    if rendering.frame.shape != target.frame.shape or outside.shape != target.frame.shape[:2]:
-        raise SwapRefused("the swapper returned a frame or mask of another size")
-    if (rendering.frame[outside] != target.frame[outside]).any():
+    inside = rendering.mask != 0
+    same = rendering.frame.shape == target.frame.shape and inside.shape == target.frame.shape[:2]
+    if not same or rendering.frame.dtype != target.frame.dtype:
+        raise SwapRefused("the swapper returned a frame or mask of another size or kind")
+    changed = cv2.absdiff(rendering.frame, target.frame)
+    changed[inside] = 0
+    if changed.any():
         raise SwapRefused("the swapper changed pixels outside its mask")
 
 

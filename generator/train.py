@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,8 +111,9 @@ class Run:
         if preset.weights.unlabelled * stage.unlabelled > 0:
             losses["unlabelled"] = self.unlabelled(batch)
         if preset.weights.adversarial * stage.adversarial > 0:
-            losses["adversarial"] = fool_loss(self.adversary, made.image)
+            # Its own step first: it changes in place what the other loss runs through.
             self._learn(self.opponent, judge_loss(self.adversary, batch.label, made.image))
+            losses["adversarial"] = fool_loss(self.adversary, made.image)
         grown = {"identity": stage.identity, "unlabelled": stage.unlabelled}
         weigh = {name: getattr(preset.weights, name) * grown.get(name, 1.0) for name in losses}
         total = torch.stack([weigh[name] * loss for name, loss in losses.items()]).sum()
@@ -226,24 +228,26 @@ def train(
     `clock` gives seconds; `show` is handed every line of metrics, each after its checkpoint. Every
     tenth of the run is kept in `backups`, the best report in `best.safetensors`.
     """
-    log, began, tenth = ScalarLog(folder), clock(), int(10 * run.progress)
-    while run.done < run.preset.steps:
-        losses = run.step()
-        if run.done % run.preset.report_every and run.done < run.preset.steps:
-            continue
-        seen = run.report()
-        row = {"step": run.done, "seconds": round(clock() - began, 1), **losses, **seen}
-        if seen["forward"]["progress"] > run.best:
-            run.best = seen["forward"]["progress"]
-            run.save(folder / BEST)
-        run.save(folder / CHECKPOINT)
-        if int(10 * run.progress) > tenth:
-            tenth = int(10 * run.progress)
-            (folder / "backups").mkdir(exist_ok=True)
-            run.save(folder / "backups" / f"step-{run.done:06d}.safetensors")
-        log.write(row)
-        show(json.dumps(row))
-        run.guard.look(run.progress, seen["forward"], show)
+    began, tenth = clock(), int(10 * run.progress)
+    with closing(ScalarLog(folder)) as log:
+        while run.done < run.preset.steps:
+            losses = run.step()
+            if run.done % run.preset.report_every and run.done < run.preset.steps:
+                continue
+            seen = run.report()
+            row = {"step": run.done, "seconds": round(clock() - began, 1), **losses, **seen}
+            run.guard.look(run.progress, seen["forward"], show)
+            if seen["forward"]["progress"] > run.best:
+                run.best = seen["forward"]["progress"]
+                run.save(folder / BEST)
+            run.save(folder / CHECKPOINT)
+            if int(10 * run.progress) > tenth:
+                tenth = int(10 * run.progress)
+                (folder / "backups").mkdir(exist_ok=True)
+                run.save(folder / "backups" / f"step-{run.done:06d}.safetensors")
+            log.write(row)
+            show(json.dumps(row))
+            run.guard.require()
 
 
 def open_run(
@@ -265,6 +269,7 @@ def open_run(
             made = build_samples(stock, part, open_analyser(), preset, jobs=jobs)
             write_samples(path, made, digest)
         sets[part] = read_samples(path, digest)
+        stock.require(sets[part].rows)
         show(f"{part}: {len(sets[part])} samples of {len(sets[part].rows)} pictures")
     run = Run(preset, sets["train"], sets["validation"], teacher)
     replace_file(folder / "ledger.jsonl", run.ledger)
@@ -304,6 +309,8 @@ def _open_stock(options: argparse.Namespace) -> Stock:
         ledger = read_ledger(options.ledger, withdrawn=options.withdrawn)
         return Stock(options.data, ledger, purpose, datetime.now(UTC))
     rendered = list(list_rendered(ROOT))
+    if not rendered:
+        raise TrainingRefused("no rendered people are at hand", mend="name them by --data")
     folder = rendered[0][0].parents[1]
     return Stock(folder, DataLedger(row for _, row in rendered), purpose, datetime.now(UTC))
 

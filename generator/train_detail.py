@@ -62,21 +62,21 @@ class Preset:
     """
 
     steps: int
-    batch: int = 8
+    batch: int = 4
     crop_px: int = 96
-    whole_every: int = 4
-    whole_batch: int = 2
-    learning_rate: float = 1e-3
+    whole_every: int = 8
+    whole_batch: int = 1
+    learning_rate: float = 2e-3
     ema_decay: float = 0.998
-    report_every: int = 100
-    watched: int = 12
+    report_every: int = 50
+    watched: int = 2
     shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
     seed: int = 0
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
-        "smoke": Preset(steps=8, batch=2, crop_px=64, whole_batch=1, report_every=4, watched=1),
+        "smoke": Preset(steps=8, batch=2, crop_px=64, report_every=4, watched=1),
         "cpu": Preset(steps=2000),
     }
 )

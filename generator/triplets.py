@@ -11,6 +11,7 @@ ledger does not admit (DataRefused) and a folder without scenes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generator.canonical import Square, frame_square
+from generator.canonical import SIDE_PX, Square, frame_square
 from generator.errors import FaceError
 from generator.faces import Face, Frame
 from generator.laying import Layers, lay_out
@@ -90,15 +91,26 @@ class Sample:
 
 
 def read_scenes(folder: Path) -> list[Scene]:
-    """Return the complete scenes of a `personas` folder; raises FaceError where there are none."""
+    """Return the scenes of a `personas` folder; raises FaceError for a list that is not whole."""
     try:
         lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise FaceError(
             f"{folder.name} holds no index.jsonl", mend="name a folder of rendered triplets"
         ) from error
-    names = tuple(Scene.__dataclass_fields__)
-    return [Scene(**{name: row[name] for name in names}) for row in map(json.loads, lines)]
+    return [_read_scene(line, number) for number, line in enumerate(lines, 1)]
+
+
+def _read_scene(line: str, number: int) -> Scene:
+    try:
+        row = json.loads(line)
+        personas = int(row["target_persona"]), int(row["source_persona"])
+        scene = Scene(str(row["scene"]), *personas, float(row["yaw"]))
+    except (ValueError, KeyError, TypeError):
+        raise FaceError(f"line {number} of index.jsonl is not a scene") from None
+    if not re.fullmatch(r"[a-z0-9_]{1,40}", scene.scene):
+        raise FaceError(f"line {number} of index.jsonl names a file outside its folder")
+    return scene
 
 
 def list_triplets(scenes: Sequence[Scene], split: Split) -> Iterator[Triplet]:
@@ -135,6 +147,7 @@ def make_sample(
     pictures: Mapping[Shot, AdmittedPicture],
     faces: Mapping[Shot, Face],
     rng: np.random.Generator,
+    side_px: int = SIDE_PX,
 ) -> Sample | None:
     """Return one sample, or None where geo refuses it or no face was measured; variant 0 is plain.
 
@@ -151,7 +164,7 @@ def make_sample(
         layers = lay_out(LedgerPair(source, target, source_face, target_face), SHAPE_BLEND)
     except OutOfRange:
         return None
-    square = frame_square(layers.own_mesh, layers.mask.shape)
+    square = frame_square(layers.own_mesh, layers.mask.shape, side_px)
     if variant:
         square = disturb_square(square, rng)
     label = _window(pictures[triplet.label].frame, layers)

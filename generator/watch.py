@@ -115,15 +115,12 @@ class CollapseGuard:
     """Ends a run that shows the target again: two such reports in a row after a fifth of it."""
 
     def __init__(self) -> None:
-        self.strikes = 0
+        self.strikes, self._seen = 0, ""
 
     def look(
         self, progress: float, seen: Mapping[str, float], say: Callable[[str], object]
     ) -> None:
-        """Take the figures of a report (`Watched.as_json`) at `progress` 0..1 of the run.
-
-        Raises TrainingStopped at the second bad one.
-        """
+        """Take the figures of a report (`Watched.as_json`) at `progress` 0..1 of the run."""
         if progress < COLLAPSE_FROM:
             return
         copies = seen["progress"] < COLLAPSED_PROGRESS
@@ -131,13 +128,16 @@ class CollapseGuard:
         self.strikes = self.strikes + 1 if copies or shows_target else 0
         if not self.strikes:
             return
-        what = (
+        self._seen = (
             f"progress {seen['progress']:.3f}, margin {seen['margin']:.3f}, "
             f"geo's margin {seen['geo_margin']:.3f}"
         )
-        say(f"the network goes back to the target: {what}")
+        say(f"the network goes back to the target: {self._seen}")
+
+    def require(self) -> None:
+        """Raise TrainingStopped after the second bad report; ask once the checkpoint is kept."""
         if self.strikes >= 2:
             raise TrainingStopped(
-                f"the network collapsed to the target: {what}",
+                f"the network collapsed to the target: {self._seen}",
                 mend="raise the weight of changed pixels or of identity; the checkpoint is kept",
             )

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from skimage.metrics import structural_similarity
 
 from benchmarks.generator.judges import (
     JUDGES,
@@ -157,18 +158,9 @@ def pixel_figures(frame: Frame, target: Frame, label: Frame) -> dict[str, float]
 
 def ssim(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
     """Return SSIM (Wang et al., IEEE TIP 13, 2004) on luma, Gaussian window of sigma 1.5."""
-    a, b = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (first, second))
-
-    def mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), np.float32)
-
-    mu_a, mu_b = mean(a), mean(b)
-    var_a, var_b = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2
-    both, c1, c2 = mean(a * b) - mu_a * mu_b, 6.5025, 58.5225
-    similar = ((2 * mu_a * mu_b + c1) * (2 * both + c2)) / (
-        (mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2)
-    )
-    return float(similar.mean())
+    greys = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (first, second)]
+    how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(*greys, data_range=255, **how))
 
 
 def seam(frame: Frame, target: Frame, mask: npt.NDArray[np.float32]) -> float:

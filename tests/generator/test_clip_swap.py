@@ -135,7 +135,7 @@ def test_every_frame_is_made_at_its_time(start: Any, reel: Any, spy: Spy) -> Non
     assert [task.target_face.box[0] for task in spy.tasks] == [n + 2.4 for n in range(6)]
     assert [task.target.number for task in spy.tasks] == list(range(6))
     assert (draft.source, draft.target) == (reel.source, reel.clip)
-    assert (draft.maker.swapper, draft.maker.version) == ("spy", "1")
+    assert (draft.maker.swapper, draft.maker.version) == ("spy", "1+steady1")
     assert draft.maker.models == {**reel.models, **Spy.models}
     assert draft.faces == ((2, 3, 28, 26), (42, 3, 63, 26))
 

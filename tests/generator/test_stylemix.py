@@ -35,9 +35,10 @@ def noise(seed: int, *shape: int) -> Tensor:
 
 
 def inputs(seed: int, n: int = 2) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pictures, a mask with hard and soft places, and two identity vectors."""
+    """Smooth pictures, a mask with hard and soft places, and two identity vectors."""
     rng = torch.Generator().manual_seed(seed)
-    pictures = torch.rand((n, 12, 128, 128), generator=rng) * 2 - 1
+    small = torch.rand((n, 12, 16, 16), generator=rng) * 2 - 1
+    pictures = torch.nn.functional.interpolate(small, (128, 128), mode="bilinear")
     mask = torch.zeros(n, 1, 128, 128)
     mask[:, :, 40:90, 50:80] = torch.rand((n, 1, 50, 30), generator=rng)
     mask[:, :, 60:70] = mask[:, :, 60:70].round()
@@ -125,7 +126,7 @@ def test_an_untrained_network_returns_the_composite(shape: StyleMixShape, seed: 
         out = net(pictures, mask, source, target)
     assert float((out.image - pictures[:, 9:]).abs().max()) <= 1e-6
     assert torch.equal(out.flow, torch.zeros(2, 2, 128, 128))
-    assert float(out.paint.abs().max()) == 0
+    assert float(out.paint.abs().max()) <= 1e-6
     assert float((out.mask - mask).abs().max()) <= 1e-6
 
 

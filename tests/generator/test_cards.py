@@ -1,0 +1,103 @@
+"""Cards of our own networks read back as they were written, whatever stands in them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from generator.cards import LICENCE, RENDERED, own_origin, render_card, require_rendered, write_card
+from generator.errors import WeightRefused
+from generator.weights import (
+    MODELS_FOLDER,
+    OWN,
+    Measurement,
+    OutputContract,
+    TensorContract,
+    Thresholds,
+    WeightCard,
+    load_card,
+    weight_names,
+)
+from policies.digest import sha256_hex
+from provenance.data_ledger import LedgerRow, rendered_row
+
+ODD = 'anything "hard"\n\t\\ größer, or € and # [x]'
+
+
+def card(**changes: object) -> WeightCard:
+    return WeightCard(
+        name="own",
+        task="swap",
+        file="own.onnx",
+        sha256=sha256_hex(b"x"),
+        bytes=1,
+        origin=own_origin("generator/own.py", b"rows", "abc"),
+        licence=LICENCE,
+        training=RENDERED,
+        tensors={"mask": TensorContract(shape=(1, 8, 8), meaning=ODD)},
+        outputs={"image": OutputContract(source="image", meaning="it")},
+        known_failures=(ODD, "b"),
+        allowed_use="tests",
+    ).model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"numbers": {"a.b c": 0.1, "größe": 2.0, "plain-key_1": -1e-7}},
+        {"levels": ((16, 2), (32, 6))},
+        {"alignment": ((33, 0.25, 0.5),)},
+        {"thresholds": Thresholds(match=0.4, mismatch=0.6, basis=ODD)},
+        {
+            "measured": tuple(
+                Measurement(what=f"w{n}", value=ODD, n=n, protocol="p", date="2026-11-21")
+                for n in (1, 2)
+            )
+        },
+        {"known_failures": ()},
+    ],
+    ids=["plain", "odd keys", "levels", "alignment", "thresholds", "measured", "no failures"],
+)
+def test_a_card_reads_back_as_it_was_written(tmp_path: Path, changes: dict[str, object]) -> None:
+    written = card(**changes)
+    write_card(written, tmp_path)
+    assert load_card("own", tmp_path) == written
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("name", weight_names())
+def test_every_shipped_card_can_be_written_again(name: str) -> None:
+    shipped = load_card(name)
+    text = render_card(shipped)
+    assert tomllib.loads(text)["sha256"] == shipped.sha256
+    assert text == render_card(shipped)
+
+
+def test_a_card_that_would_be_refused_is_not_written(tmp_path: Path) -> None:
+    for broken in (card(numbers={"a": float("nan")}), card(known_failures=("\x7f",))):
+        with pytest.raises(WeightRefused, match="own"):
+            write_card(broken, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_origin_names_the_ledger_by_digest() -> None:
+    origin = own_origin("generator/own.py", b"rows", "abc")
+    assert (origin.package, origin.version, origin.graph) == (OWN, "abc", "generator/own.py")
+    assert origin.files == {"ledger.jsonl": sha256_hex(b"rows")}
+
+
+def test_our_licence_lies_beside_the_weights() -> None:
+    assert (MODELS_FOLDER / LICENCE.text_file).is_file()
+
+
+def test_data_of_real_people_get_no_card_by_themselves() -> None:
+    row = rendered_row(b"a", "a.webp", set_name="demo", person="persona:1")
+    assert require_rendered([row]) is RENDERED
+    person = row.model_copy(update={"person": "subject:17", "set": "studio"})
+    other = LedgerRow.model_validate(person.model_dump() | {"set": "album"})
+    with pytest.raises(WeightRefused, match="not rendered: album, studio") as caught:
+        require_rendered([row, person, other, person])
+    assert "consent" in caught.value.mend
