@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from generator.errors import WeightRefused
 from generator.weights import OWN, Licence, Origin, Training, WeightCard
 from policies.digest import sha256_hex
@@ -57,7 +59,11 @@ def render_card(card: WeightCard) -> str:
     """Return a card as TOML that reads back as the same card."""
     values = json.loads(card.model_dump_json(exclude_none=True, exclude_defaults=True))
     text = "\n".join(_lines(values, ()))
-    if WeightCard.model_validate_json(json.dumps(tomllib.loads(text))) != card:
+    try:
+        again = WeightCard.model_validate_json(json.dumps(tomllib.loads(text)))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise WeightRefused(f"the card of {card.name} cannot be written: {error}") from error
+    if again != card:
         raise WeightRefused(f"the card of {card.name} does not read back as it was written")
     return text + "\n"
 

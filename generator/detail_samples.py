@@ -143,7 +143,7 @@ def degrade(picture: Image, rng: np.random.Generator) -> Image:
     if rng.random() < JPEG_SHARE:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITY))]
         coded = cv2.imencode(".jpg", np.clip(np.round(out), 0, 255).astype(np.uint8), quality)[1]
-        out = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.float32)
     return np.asarray(out, np.float32)
 
 
@@ -247,7 +247,7 @@ def _sample(layers: Layers, label: Image, guide: Image, kind: Kind, person: str)
 
 def _planes(sample: Sample) -> tuple[Image, Image, Image]:
     label, guide = sample.label.astype(np.float32), sample.guide.astype(np.float32)
-    return label, guide, sample.mask.astype(np.float32) / 255
+    return label, guide, sample.mask.astype(np.float32) / np.float32(255)
 
 
 def _prepare(label: Image, guide: Image, mask: Image, rng: np.random.Generator) -> Row:

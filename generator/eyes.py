@@ -103,9 +103,9 @@ class EyeReflections:
         out = picture
         for side, eye in enumerate(eyes):
             if eye is not None:
-                known = steady is not None and steady.confidence[side] > 0
                 crop = np.ascontiguousarray(out[eye.cornea.window])
-                made = _restore(crop, layers, eye, steady.vectors[side] if known else None)
+                known = steady if steady is not None and steady.confidence[side] > 0 else None
+                made = _restore(crop, layers, eye, None if known is None else known.vectors[side])
                 if made is not None:
                     out = picture.copy() if out is picture else out
                     out[eye.cornea.window] = made
@@ -181,7 +181,7 @@ def _restore(crop: Image, layers: Layers, eye: _Eye, light: Points | None) -> Im
         worst = max(float((off * part).sum() / max(part.sum(), 1e-6)) for part in (alpha, stale))
         if worst < max(RIGHT_ALREADY, PIXEL / eye.cornea.radius) * eye.spot.peak:
             return None
-    return np.clip(made, 0.0, 255.0)
+    return np.asarray(np.clip(made, 0.0, 255.0), np.float32)
 
 
 def _wanted_spot(eye: _Eye, light: Points | None) -> tuple[Image, Image]:

@@ -66,7 +66,9 @@ class Network:
         try:
             values = self._session.run(names, arrays)
         except Exception as error:  # onnxruntime's errors have no common base but Exception
-            raise WeightRefused(f"{self.card.name} could not run on a batch of {batch[0]}") from error
+            raise WeightRefused(
+                f"{self.card.name} could not run on a batch of {batch[0]}"
+            ) from error
         return dict(zip(names, values, strict=True))
 
 

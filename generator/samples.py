@@ -121,8 +121,9 @@ class SampleSet:
 
     def parts(self, kind: Kind, size: int) -> Iterator[Batch]:
         """Yield all samples of a kind in order, `size` at a time."""
-        for index in (self.tensors["kind"] == KINDS.index(kind)).nonzero()[:, 0].split(size):
-            yield self.take(index)
+        wanted = (self.tensors["kind"] == KINDS.index(kind)).nonzero()[:, 0]
+        for start in range(0, len(wanted), size):
+            yield self.take(wanted[start : start + size])
 
 
 def _tint(batch: Batch, rng: torch.Generator) -> Batch:

@@ -23,7 +23,7 @@ from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.media import Picture, require_picture
 
-SwapperName = Literal["geo"]
+SwapperName = Literal["geo", "stylemix", "stylemix+errs", "stylemix+mdrn+errs"]
 
 SAME_FACE_IOU = 0.5
 """Two boxes of one face found twice overlap by .8 and more, two faces side by side by under .2."""
@@ -195,4 +195,18 @@ def _open_geo() -> Swapper:
     return GeometricSwapper()
 
 
-_OPENERS: dict[str, Callable[[], Swapper]] = {"geo": _open_geo}
+def _open_mixing(*steps: str) -> Callable[[], Swapper]:
+    def run() -> Swapper:
+        from generator.mixing import open_stylemix  # noqa: PLC0415  # it imports this module
+
+        return open_stylemix(detail="mdrn" in steps, eyes="errs" in steps)
+
+    return run
+
+
+_OPENERS: dict[str, Callable[[], Swapper]] = {
+    "geo": _open_geo,
+    "stylemix": _open_mixing(),
+    "stylemix+errs": _open_mixing("errs"),
+    "stylemix+mdrn+errs": _open_mixing("mdrn", "errs"),
+}

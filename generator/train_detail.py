@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from generator.detail import SIDE_PX, WEIGHTS
+from generator.detail import SIDE_PX
 from generator.detail_samples import KINDS, Batch, Kind, SampleSet, build_samples
-from generator.export import export_graph, pack_weights, round_to_half
 from generator.faces import open_analyser
 from generator.mdrn import Mdrn, haar_split
 from generator.scalars import ScalarLog
+from generator.ship_detail import TrainedDetail, ship_detail
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.files import replace_file
@@ -109,7 +109,7 @@ class Run:
             raise TrainingStopped(wrong, mend="start anew with a lower learning rate")
         self.optimiser.param_groups[0]["lr"] = self.preset.learning_rate * self._rate()
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self.done += 1
@@ -130,7 +130,7 @@ class Run:
                 rows.append([coherences(image, batch.label, batch.mask) for image in both])
             if rows:
                 before, after = torch.tensor(rows).mean(0).tolist()
-                seen[kind] = {"before": _levels(before), "after": _levels(after)}
+                seen[kind] = {"before": _levels(before), "after": _levels(after), "n": len(rows)}
         return seen
 
     def save(self, path: Path) -> None:
@@ -243,22 +243,6 @@ def train(
         log.close()
 
 
-def export_detail(net: Mdrn, folder: Path) -> dict[str, str]:
-    """Write graph and weights of a trained network; return file name -> sha256 for the card."""
-    rounded = round_to_half(net.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
-    rng = torch.Generator().manual_seed(0)
-    pictures = torch.rand(2, 6, SIDE_PX, SIDE_PX, generator=rng) * 2 - 1
-    mask = torch.rand(2, 1, SIDE_PX, SIDE_PX, generator=rng)
-    inputs = {"picture": pictures[:, :3], "target": pictures[:, 3:], "mask": mask}
-    contents = {
-        f"{WEIGHTS}.onnx": export_graph(rounded, inputs, ["image"]),
-        f"{WEIGHTS}.safetensors": pack_weights(rounded),
-    }
-    for name, content in contents.items():
-        replace_file(folder / name, content)
-    return {name: sha256_hex(content) for name, content in contents.items()}
-
-
 def list_files(split: Split, demo: Path) -> list[tuple[Path, LedgerRow]]:
     """Return the personas of a split, where they lie beside the repository, and the demo people."""
     personas = [(path, row) for path, row in list_rendered(ROOT, split) if row.set == "personas"]
@@ -297,7 +281,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"going on at step {run.done}", flush=True)
         train(run, options.out, clock=time.monotonic, show=lambda row: print(row, flush=True))
         if options.export is not None:
-            print(json.dumps(export_detail(run.averages, options.export)))
+            settings, rows = asdict(preset), run.train.rows
+            trained = TrainedDetail(run.averages, settings, run.done, rows, purpose, run.report())
+            card = ship_detail(trained, options.export, now=datetime.now(UTC), code=options.code)
+            print(f"shipped {card.file}, sha256 {card.sha256}", flush=True)
     except Error as error:
         print(error.diagnostics(), file=sys.stderr)
         return 1
@@ -313,7 +300,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="length of the run")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--export", type=Path, help="write graph and weights here at last")
+    parser.add_argument("--code", default="unknown", help="the commit that trains, for the card")
+    parser.add_argument("--export", type=Path, help="write weights and their card here at last")
     return parser.parse_args(arguments)
 
 

@@ -87,7 +87,7 @@ class OutputContract(_Part):
 
 
 class TensorContract(_Part):
-    """One input of a network that is fed with prepared arrays: shape behind the batch, and meaning."""
+    """One input of a network that is fed with prepared arrays: shape after the batch, meaning."""
 
     shape: tuple[int, ...]
     meaning: str

@@ -98,15 +98,19 @@ def _figures(results: Sequence[Result], row: str, place: str, name: str) -> npt.
 
 
 def _interval(values: npt.NDArray[np.float64], people: Sequence[str]) -> dict[str, float]:
+    known = np.isfinite(values)
+    values, people = values[known], [p for p, k in zip(people, known, strict=True) if k]
+    if not len(values):
+        return {"n": 0}
     rng, names = np.random.default_rng(0), sorted(set(people))
     groups = [values[[p == name for p in people]] for name in names]
     means = [
-        np.nanmean(np.concatenate([groups[k] for k in rng.integers(0, len(names), len(names))]))
+        np.concatenate([groups[k] for k in rng.integers(0, len(names), len(names))]).mean()
         for _ in range(DRAWS)
     ]
-    low, high = np.nanpercentile(means, (2.5, 97.5))
-    mean, low, high = (round(float(value), 4) for value in (np.nanmean(values), low, high))
-    return {"mean": mean, "low": low, "high": high}
+    low, high = np.percentile(means, (2.5, 97.5))
+    mean, low, high = (round(float(value), 4) for value in (values.mean(), low, high))
+    return {"mean": mean, "low": low, "high": high, "n": len(values)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,6 +29,8 @@ from generator.clip_swap import swap_clip
 from generator.errors import FaceError
 from generator.faces import Face, IdThresholds
 from generator.gates import Gates, open_gates
+from generator.laying import lay_out
+from generator.mixing import StyleMixSwapper
 from generator.swap import swap
 from generator.swapper import Rendering, SwapperName, SwapTask, open_swapper
 from generator.templates import pack_template
@@ -222,20 +224,31 @@ def door_task(site: Site, warrant: Any) -> object:
     return site.task(warrant)
 
 
+def stale_task(site: Site, warrant: Any) -> SwapTask:
+    """A task that was lawful once; its warrant was exchanged or has ended since."""
+    task: SwapTask = built(
+        SwapTask,
+        warrant=warrant,
+        source=site.source,
+        target=site.target,
+        source_face=site.face(SOURCE_BOX),
+        target_face=site.face(TARGET_BOX),
+    )
+    return task
+
+
 def door_render(name: str) -> Callable[[Site, Any], object]:
+    return lambda site, warrant: open_swapper(name).render(stale_task(site, warrant))
+
+
+def door_lay_out(site: Site, warrant: Any) -> object:
+    return lay_out(stale_task(site, warrant), 0.5)
+
+
+def door_stylemix(method: str) -> Callable[[Site, Any], object]:
     def open_door(site: Site, warrant: Any) -> object:
-        # The task was lawful once; its warrant was exchanged or has ended since.
-        task = object.__new__(SwapTask)
-        lawful = {
-            "warrant": warrant,
-            "source": site.source,
-            "target": site.target,
-            "source_face": site.face(SOURCE_BOX),
-            "target_face": site.face(TARGET_BOX),
-        }
-        for field, value in lawful.items():
-            object.__setattr__(task, field, value)
-        return open_swapper(name).render(task)
+        network: Any = SimpleNamespace(models={}, run=site.note("network"))
+        return getattr(StyleMixSwapper(network), method)(stale_task(site, warrant))
 
     return open_door
 
@@ -338,7 +351,11 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     "generator.swap.swap": door_swap,
     "generator.clip_swap.swap_clip": door_swap,
     "generator.swapper.SwapTask.__init__": door_task,
+    "generator.laying.lay_out": door_lay_out,
     **{name_of(open_swapper(n), "render"): door_render(n) for n in get_args(SwapperName)},
+    # With a network that notes it was reached, in place of the shipped one.
+    "generator.mixing.StyleMixSwapper.mix": door_stylemix("mix"),
+    "generator.mixing.StyleMixSwapper.render": door_stylemix("render"),
     "provenance.draft.Draft.__init__": door_draft,
     "provenance.clip_draft.ClipDraft.__init__": door_draft,
     "provenance.watermark.payload.issue_payload": door_issue,
@@ -361,10 +378,13 @@ FOR_CLIPS = {
 }
 """Doors whose target is a video."""
 
+LAY_OUT = (".render", ".mix", ".lay_out")
+"""How the names of those doors end that put one face onto another."""
+
 SEE_MEDIUM = {
     "generator.swap.swap",
     "generator.swapper.SwapTask.__init__",
-    *(name for name in DOORS if name.endswith(".render")),
+    *(name for name in DOORS if name.endswith(LAY_OUT)),
     "provenance.draft.Draft.__init__",
     "provenance.release.release",
     *FOR_CLIPS,
@@ -587,7 +607,7 @@ def test_door_opens_for_a_good_warrant(site: Site, name: str) -> None:
         with pytest.raises(WarrantInvalid):  # nobody builds one by hand, whatever they hold
             DOORS[name](site, site.good)
         return
-    if name.endswith(".render"):
+    if name.endswith(LAY_OUT):
         with pytest.raises(FaceError) as caught:  # the faces of this test are no faces
             DOORS[name](site, site.good)
         assert caught.value.code == "SWAP-OUT-OF-RANGE"
@@ -712,7 +732,7 @@ def test_capability_of_another_desk_gets_nothing_out_here(
 # ------------------------------------------------------------------------------ no door untested
 
 GUARDED = re.compile(
-    r"\b(ActiveWarrant|(Clip)?Draft|Payload|Signed|Released(Clip)?|Rendering|SwapTask)\b"
+    r"\b(ActiveWarrant|(Clip)?Draft|Payload|Permit|Signed|Released(Clip)?|Rendering|SwapTask)\b"
 )
 
 NO_DOORS: dict[str, str] = {
@@ -721,6 +741,8 @@ NO_DOORS: dict[str, str] = {
     "generator.swap.require_named": "reads face boxes out of a warrant; only raises",
     "generator.swapper.named_boxes": "reads face boxes out of a warrant",
     "generator.swapper.require_task": "the check of every render; only returns what is permitted",
+    "generator.laying.paste": "puts a window back that lay_out, a door, has laid out",
+    "generator.laying.require_permit": "the check of lay_out; only raises",
     "generator.swapper.Swapper.render": "protocol; each registered swapper is a door",
     "provenance.draft.require_draft": "the check of release; only returns what it was given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",

@@ -1,4 +1,4 @@
-"""Graph, safetensors and network hold the same numbers, in half the bytes; a graph that lies stays."""
+"""Graph, twin and network hold the same numbers, in half the bytes; a graph that lies stays."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def test_the_twin_holds_the_networks_numbers(half: nn.Module) -> None:
     assert all(torch.equal(kept[name].float(), state[name].float()) for name in state)
 
 
-def test_the_graph_gives_what_the_network_gives_at_any_batch(
-    half: nn.Module, graph: bytes
-) -> None:
+def test_the_graph_gives_what_the_network_gives_at_any_batch(half: nn.Module, graph: bytes) -> None:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     for n in (1, 5):
         first, second = torch.randn(n, 64), torch.randn(n, 64)

@@ -55,8 +55,8 @@ def built(
 def test_a_part_is_built_of_its_own_pictures(
     built: SampleSet, persona_rows: tuple[LedgerRow, ...]
 ) -> None:
-    """Two scenes of two people: each way once from the other scene's two pictures, and itself."""
-    assert sorted(built.tensors["kind"].tolist()) == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+    """Two scenes of two people: each way once, from the other scene, and onto itself."""
+    assert sorted(built.tensors["kind"].tolist()) == [0, 0, 1, 1, 2, 2]
     own = {row.sha256 for row in persona_rows if row.path.startswith(("s2", "s3"))}
     assert {row.sha256 for row in built.rows} == own
     assert [row.sha256 for row in built.rows] == sorted(own)
@@ -78,10 +78,10 @@ def test_disturbed_variants_are_for_training_alone(
     for part in ("train", "validation"):
         with pytest.raises(TrainingRefused, match=f"no forward triplet of the {part} part"):
             build_samples(stock, part, people.analyser, preset)  # type: ignore[arg-type]
-    assert [order.variants for order in orders] == [3] * 10 + [1] * 10
-    assert len({order.seed for order in orders[:10]}) == 10
+    assert [order.variants for order in orders] == [3] * 6 + [1] * 6
+    assert len({order.seed for order in orders[:6]}) == 6
     assert {order.side_px for order in orders} == {128}
-    assert not {s.scene for o in orders[:10] for s in o.faces} & {"s2", "s3", "s4"}
+    assert not {s.scene for o in orders[:6] for s in o.faces} & {"s2", "s3", "s4"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -229,7 +229,8 @@ def test_mirroring_twice_changes_nothing_and_points_follow_the_pixels(
 ) -> None:
     batch = sample_set.take(torch.tensor([0, 1]))
     once = module._mirror(batch)
-    assert equal(module._mirror(once), batch)
+    for again, first in zip(module._mirror(once), batch, strict=True):
+        torch.testing.assert_close(again, first, rtol=0, atol=1e-4, equal_nan=True)
     assert not equal(once, batch)
     # A spot painted on the subject's right eye corner lies on the left one's point afterwards.
     spot = batch.composite_points[0, 33].round().long()

@@ -1,4 +1,4 @@
-"""What is shipped: two files with one set of numbers, and a card that tells where they come from."""
+"""What is shipped: two files with the same numbers, and a card that tells where they are from."""
 
 from __future__ import annotations
 

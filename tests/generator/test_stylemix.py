@@ -1,4 +1,4 @@
-"""StyleMixNet keeps its promises: neutral for one person, the composite untrained, still outside."""
+"""StyleMixNet keeps its word: neutral for one person, the composite untrained, still outside."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ from generator.stylemix import (
     reach_of,
 )
 
-WHOLE = StyleMixShape(
-    widths=(8, 8, 8, 8), mid_blocks=1, inject_at=(16, 32), code_dim=8, tag_dim=4
-)
+WHOLE = StyleMixShape(widths=(8, 8, 8, 8), mid_blocks=1, inject_at=(16, 32), code_dim=8, tag_dim=4)
 PATCHED = replace(WHOLE, widths=(8, 8, 8), patch=2)
 SEEDS = st.integers(0, 2**31 - 1)
 

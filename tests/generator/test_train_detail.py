@@ -7,16 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from generator import train_detail
 from generator.detail import SIDE_PX
 from generator.detail_samples import KINDS, Kind, Sample, SampleSet
-from generator.mdrn import Mdrn
 from generator.train_detail import (
     CHECKPOINT,
     PRESETS,
@@ -24,12 +21,12 @@ from generator.train_detail import (
     Run,
     coherences,
     detail_losses,
-    export_detail,
     list_files,
     main,
     train,
 )
-from policies.digest import sha256_hex
+from generator.weights import load_card
+from provenance.data_ledger import rendered_row
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
 SMOKE = PRESETS["smoke"]
@@ -44,7 +41,8 @@ def sample(kind: Kind, seed: int) -> Sample:
     return Sample(label, label[::-1].copy(), mask, points, kind, "persona:1")
 
 
-SAMPLES = SampleSet(tuple(sample(kind, k) for k, kind in enumerate(KINDS)), ())
+ROW = rendered_row(b"", "demo/persona1_0.webp", set_name="demo", person="persona:demo-1")
+SAMPLES = SampleSet(tuple(sample(kind, k) for k, kind in enumerate(KINDS)), (ROW,))
 
 
 def new_run(**changed: object) -> Run:
@@ -170,29 +168,6 @@ def test_losses_look_only_where_the_mask_is() -> None:
     assert all(np.isfinite(float(loss)) for loss in nowhere.values())
 
 
-def test_export_writes_one_set_of_numbers_twice(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = Mdrn()
-    torch.nn.init.normal_(net.head.weight, std=0.1)
-    digests = export_detail(net, tmp_path)
-    for name, digest in digests.items():
-        assert sha256_hex((tmp_path / name).read_bytes()) == digest
-    weights = load_file(tmp_path / "mdrn.safetensors")
-    assert {value.dtype for value in weights.values()} == {torch.float16}
-    assert (tmp_path / "mdrn.onnx").stat().st_size < 1_450_000
-    rounded = Mdrn()
-    rounded.load_state_dict({name: value.float() for name, value in weights.items()})
-    rng = torch.Generator().manual_seed(2)
-    shown = torch.rand(1, 7, SIDE_PX, SIDE_PX, generator=rng)
-    session = onnxruntime.InferenceSession(
-        tmp_path / "mdrn.onnx", providers=["CPUExecutionProvider"]
-    )
-    feed = {"picture": shown[:, :3], "target": shown[:, 3:6], "mask": shown[:, 6:]}
-    (made,) = session.run(["image"], {name: value.numpy() for name, value in feed.items()})
-    with torch.no_grad():
-        assert np.abs(made - rounded(*feed.values()).numpy()).max() < 2e-4
-
-
 def test_files_are_the_split_and_the_demo_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,10 +198,14 @@ def test_the_command_trains_goes_on_and_exports(
     given = ["--preset", "tiny", "--out", str(out), "--threads", "1"]
     assert main(given) == 0
     assert {path.name for path in out.iterdir()} == {CHECKPOINT, "metrics.jsonl", "ledger.jsonl"}
-    assert main([*given, "--steps", "2", "--export", str(tmp_path)]) == 0
+    more = ["--steps", "2", "--release", "--code", "abc", "--export", str(tmp_path)]
+    assert main([*given, *more]) == 0
+    card = load_card("mdrn", tmp_path)
+    assert card.run is not None
+    assert (card.run.steps, card.run.code) == (2, "abc")
     said = capsys.readouterr().out
     assert "going on at step 1" in said
-    assert set(json.loads(said.splitlines()[-1])) == {"mdrn.onnx", "mdrn.safetensors"}
+    assert card.sha256 in said
 
 
 @pytest.mark.usefixtures("built")

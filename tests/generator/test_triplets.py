@@ -243,6 +243,8 @@ def test_a_disturbed_square_is_turned_scaled_and_shifted_a_little() -> None:
         turn = off.matrix[:, :2] @ np.linalg.inv(square.matrix[:, :2])
         np.testing.assert_allclose(turn @ turn.T, np.eye(2) * np.linalg.det(turn), atol=1e-9)
         scales.append(off.scale / square.scale)
-        spots.append(off.place(np.array([[128.0, 128.0]])) - square.place(np.array([[128.0, 128.0]])))
+        spots.append(
+            off.place(np.array([[128.0, 128.0]])) - square.place(np.array([[128.0, 128.0]]))
+        )
     assert 0.02 < np.std(scales) < 0.1
     assert 1 < np.std(spots) < 6

@@ -72,7 +72,7 @@ def test_copy_composite_and_label_measure_what_they_are(
 
 def test_figures_are_told_by_kind(sample_set: SampleSet, judge: FaceJudge) -> None:
     still = SampleSet({k: v[[0, 2]] for k, v in sample_set.tensors.items()}, sample_set.rows)
-    net = Shows("composite", list(still.parts("forward", 16)))
+    net = Shows("composite", [*still.parts("forward", 16)])
     seen = watch_all(net, judge, still)  # type: ignore[arg-type]
     assert set(seen) == {"forward"}, "there is no reverse sample, and nobody counts `same`"
     told = seen["forward"].as_json()
@@ -181,4 +181,10 @@ def test_where_tensorboard_is_installed_it_is_told_too(
     log = ScalarLog(tmp_path)
     log.write({"step": 7, "forward": {"kid": 1.5}})
     log.close()
-    assert calls == [tmp_path / "events", ("step", 7.0, 7), ("forward/kid", 1.5, 7), "flush", "close"]
+    assert calls == [
+        tmp_path / "events",
+        ("step", 7.0, 7),
+        ("forward/kid", 1.5, 7),
+        "flush",
+        "close",
+    ]

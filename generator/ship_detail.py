@@ -1,0 +1,147 @@
+"""Ship a trained MDRN: both weight files and the card, out of a run's averages.
+
+Refused: runs that saw anything but rendered people, or that were not made for release
+(WeightRefused); graphs that differ from the network (WeightRefused).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from generator.cards import LICENCE, own_origin, require_rendered, write_card
+from generator.detail import SIDE_PX, WEIGHTS
+from generator.errors import WeightRefused
+from generator.export import export_graph, pack_weights, round_to_half
+from generator.mdrn import PLANES, Mdrn
+from generator.weights import (
+    Measurement,
+    OutputContract,
+    TensorContract,
+    TrainingRun,
+    Twin,
+    WeightCard,
+)
+from policies.digest import sha256_hex
+from policies.files import replace_file
+from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "picture": "the swapped face in its square, BGR, -1..1",
+    "target": "the target in the same square, BGR, -1..1",
+    "mask": "where the face was swapped, 0..1",
+}
+KNOWN_FAILURES: Final = (
+    "trained on rendered people, whose skin is smoother than skin: not measured on photographs",
+    "gives back what blur and compression took, not what the swapper never had: a wrinkle or pore "
+    "that is in neither picture is not made up",
+    "the finest band comes back only in part; a strongly blurred or compressed face stays soft",
+    "faces larger than 256 px are restored only down to the detail that 256 px can hold",
+)
+
+
+class TrainedDetail(NamedTuple):
+    """What a run leaves: averages, settings, steps, the rows of its data, and its last report."""
+
+    net: Mdrn
+    preset: Mapping[str, Any]
+    steps: int
+    rows: Sequence[LedgerRow]
+    purpose: Purpose
+    measured: Mapping[str, Mapping[str, Any]]
+
+
+class _Named(nn.Module):
+    """The network with its one output as a row of outputs, which is what graphs have."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, picture: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor]:
+        return (self.net(picture, target, mask),)
+
+
+def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: str) -> WeightCard:
+    """Write `mdrn.onnx`, `.safetensors` and `.toml` into `folder`; return the card.
+
+    code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
+    """
+    if trained.purpose != "release_training":
+        raise WeightRefused(
+            "the run's pictures were not admitted for weights that are released",
+            mend="train with --release",
+        )
+    plain: Mdrn = trained.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    half = round_to_half(plain)
+    rng = torch.Generator().manual_seed(0)
+    small = torch.rand((2, PLANES, 32, 32), generator=rng)
+    shown = functional.interpolate(small, (SIDE_PX, SIDE_PX), mode="bilinear")
+    inputs = {
+        "picture": shown[:, :3] * 2 - 1, "target": shown[:, 3:6] * 2 - 1, "mask": shown[:, 6:],
+    }  # fmt: skip
+    graph, weights = export_graph(_Named(half), inputs, ["image"]), pack_weights(half)
+    ledger = ledger_bytes(trained.rows)
+    card = WeightCard(
+        name=WEIGHTS,
+        task="detail",
+        file=f"{WEIGHTS}.onnx",
+        sha256=sha256_hex(graph),
+        bytes=len(graph),
+        origin=own_origin("generator/mdrn.py", ledger, code),
+        licence=LICENCE,
+        training=require_rendered(trained.rows),
+        tensors={
+            name: TensorContract(shape=tuple(value.shape[1:]), meaning=MEANINGS[name])
+            for name, value in inputs.items()
+        },
+        outputs={
+            "image": OutputContract(
+                source="image", meaning="the picture, at most .1 * mask away from what it was"
+            )
+        },
+        twin=Twin(file=f"{WEIGHTS}.safetensors", sha256=sha256_hex(weights), bytes=len(weights)),
+        run=TrainingRun(
+            preset=json.dumps(trained.preset, sort_keys=True),
+            steps=trained.steps,
+            seed=trained.preset["seed"],
+            pictures=len(trained.rows),
+            ledger_sha256=sha256_hex(ledger),
+            purpose=trained.purpose,
+            code=code,
+        ),
+        measured=tuple(_measurements(trained.measured, now)),
+        known_failures=KNOWN_FAILURES,
+        allowed_use="restoring detail inside the mask of a swap under a warrant; training and "
+        "measuring on pictures of a data ledger",
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / card.file, graph)
+    replace_file(folder / f"{WEIGHTS}.safetensors", weights)
+    write_card(card, folder)
+    return card
+
+
+def _measurements(
+    measured: Mapping[str, Mapping[str, Any]], now: datetime
+) -> Sequence[Measurement]:
+    return [
+        Measurement(
+            what=f"band coherence, levels 1 to 3, {kind} samples: left alone; restored",
+            value="; ".join(
+                " ".join(f"{value:.3f}" for value in figures[when].values())
+                for when in ("before", "after")
+            ),
+            n=figures["n"],
+            protocol="validation people, whole squares, all three colours under the mask",
+            date=f"{now:%Y-%m-%d}",
+        )
+        for kind, figures in measured.items()
+    ]
