@@ -28,7 +28,7 @@ from torch import Tensor
 
 from generator.detail import LEVEL, SIDE_PX, detail_square
 from generator.faces import Face, FaceAnalyser
-from generator.laying import Layers, lay_out
+from generator.laying import SHAPE_BLEND, Layers, lay_out
 from generator.ledger_pair import LedgerPair
 from generator.swapper import OutOfRange
 from generator.triplets import disturb_mesh
@@ -42,7 +42,6 @@ KINDS: Final[tuple[Kind, ...]] = ("view", "swap", "scene")
 VALIDATION_PEOPLE: Final = frozenset(f"persona:demo-{number}" for number in (6, 7, 8))
 """Of the demo people, who are too few to be split by number. Of these three only 6 can be laid on
 somebody: hair lies over the eyes of 7 and 8, or they are nearly shut."""
-SHAPE_BLEND: Final = 1.0
 
 FAVOURED: Final = (33, 133, 362, 263, 129, 358, 61, 291)
 """Mesh points at eye corners, nose wings and mouth corners, where a swap loses most."""

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from generator.laying import lay_out, paste
+from generator.laying import SHAPE_BLEND, lay_out, paste
 from generator.swapper import OutOfRange, Rendering, SwapTask, require_task
-
-SHAPE_BLEND = 0.5
-"""Default share of the source's shape [generator reference, section 2]; 1 = all of it."""
 
 
 class GeometricSwapper:

@@ -22,7 +22,7 @@ from generator.canonical import frame_square
 from generator.detail import open_detail
 from generator.eyes import EyeReflections
 from generator.faces import Face
-from generator.laying import FAINTEST, Layers, Permit, lay_out, paste
+from generator.laying import FAINTEST, SHAPE_BLEND, Layers, Permit, lay_out, paste
 from generator.runtime import Device, Network, open_network
 from generator.swapper import Rendering, SwapTask, require_task
 
@@ -30,8 +30,6 @@ Image = npt.NDArray[np.float32]
 Boost = Literal[1, 2, 4]
 
 WEIGHTS = "stylemix"
-SHAPE_BLEND = 1.0
-"""All of the source's shape: the network was trained on such composites."""
 BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 """Takes the highest frequency, on which phases could disagree, out of a boosted change."""
 

@@ -40,8 +40,9 @@ MEANINGS: Final[Mapping[str, str]] = {
 }
 KNOWN_FAILURES: Final = (
     "trained on rendered people, whose skin is smoother than skin: not measured on photographs",
-    "gives back what blur and compression took, not what the swapper never had: a wrinkle or pore "
-    "that is in neither picture is not made up",
+    "gives back what blur and compression took, not what the swapper never had: pores and other "
+    "fine texture of skin stay smooth, and no wrinkle is made up",
+    "the target counts for little: with the picture itself in its place the figures hardly change",
     "the finest band comes back only in part; a strongly blurred or compressed face stays soft",
     "faces larger than 256 px are restored only down to the detail that 256 px can hold",
 )

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from generator.canonical import SIDE_PX, Square, frame_square
 from generator.errors import FaceError
 from generator.faces import Face, Frame
-from generator.laying import Layers, lay_out
+from generator.laying import SHAPE_BLEND, Layers, lay_out
 from generator.ledger_pair import LedgerPair
 from generator.swapper import OutOfRange
 from generator.topology import load_topology
@@ -33,8 +33,6 @@ from provenance.data_sets import Split, split_of
 Kind = Literal["forward", "reverse", "same"]
 Bytes = npt.NDArray[np.uint8]
 
-SHAPE_BLEND = 1.0
-"""All of the source's shape: the label has it."""
 MAX_YAW_GAP = 0.9
 """Radians of camera orbit between source and target; beyond it half the texture is missing."""
 

@@ -1,7 +1,7 @@
 """The rows of the table: what is made of one pair, from the plain copy to the whole stack.
 
-`target` is the plain copy, a strong wrong answer; `label` the true swap, the ceiling on renders;
-`source` the source's own picture, the ceiling of identity on photographs.
+`target` is the plain copy, a strong wrong answer; `geo-half` takes half of the source's shape;
+`label` is the true swap, the ceiling on renders.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from generator.faces import Face, Frame
-from generator.geometric import SHAPE_BLEND
-from generator.laying import Layers, lay_out, paste
+from generator.laying import SHAPE_BLEND, Layers, lay_out, paste
 from generator.ledger_pair import LedgerPair
 from generator.mixing import StyleMixSwapper, open_stylemix
 from provenance.data_ledger import AdmittedPicture
 
-ROWS = ("target", "geo", "geo-1", "stylemix", "stylemix+mdrn", "stylemix+mdrn+errs")
+ROWS = ("target", "geo-half", "geo", "stylemix", "stylemix+mdrn", "stylemix+mdrn+errs")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +75,8 @@ def _finish(
 
 _MAKERS: Mapping[str, Callable[[LedgerPair], Made]] = {
     "target": _copy,
+    "geo-half": _geo(0.5),
     "geo": _geo(SHAPE_BLEND),
-    "geo-1": _geo(1.0),
     "stylemix": _mixed(),
     "stylemix+mdrn": _mixed("mdrn"),
     "stylemix+mdrn+errs": _mixed("mdrn", "errs"),

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from generator.errors import WeightRefused
 from generator.weights import (
     MODELS_FOLDER,
+    OWN,
     describe_models,
     load_card,
     open_session,
@@ -34,6 +35,8 @@ NAMES = [
     "nsfwjs-mid",
     "ssrnet",
 ]
+OWN_NAMES = ["mdrn", "stylemix"]
+"""Trained here."""
 
 
 @pytest.fixture
@@ -73,8 +76,9 @@ def external_tensor(name: str) -> onnx.TensorProto:
 
 
 def test_the_shipped_set_is_the_listed_set() -> None:
-    assert weight_names() == NAMES
-    assert {p.stem for p in MODELS_FOLDER.glob("*.onnx")} == set(NAMES)
+    assert weight_names() == sorted([*NAMES, *OWN_NAMES])
+    assert {p.stem for p in MODELS_FOLDER.glob("*.onnx")} == {*NAMES, *OWN_NAMES}
+    assert {p.stem for p in MODELS_FOLDER.glob("*.safetensors")} == set(OWN_NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,6 +92,26 @@ def test_every_weight_file_has_a_complete_card(name: str) -> None:
     assert card.measured
     assert all(len(digest) == 64 for digest in card.origin.files.values())
     assert card.origin.graph in card.origin.files
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_our_own_weights_tell_how_they_came_about(name: str) -> None:
+    card, content = read_weight(name)
+    assert card.bytes == len(content)
+    require_plain_onnx(content, card.file)
+    assert "Apache License" in (MODELS_FOLDER / card.licence.text_file).read_text()
+    assert card.origin.package == OWN
+    assert (ROOT / card.origin.graph).is_file()
+    assert card.training.consent_basis.startswith("none needed")
+    assert card.run is not None
+    assert card.run.purpose == "release_training"
+    assert card.origin.files == {"ledger.jsonl": card.run.ledger_sha256}
+    assert card.twin is not None
+    twin = (MODELS_FOLDER / card.twin.file).read_bytes()
+    assert (card.twin.bytes, card.twin.sha256) == (len(twin), hashlib.sha256(twin).hexdigest())
+    assert card.tensors
+    assert card.known_failures
+    assert card.measured
 
 
 def test_the_weights_stay_small() -> None:
