@@ -13,12 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from generator.errors import WeightRefused
-from generator.weights import OWN, Licence, Origin, Training, WeightCard
+from generator.weights import (
+    OWN,
+    Licence,
+    Origin,
+    TensorContract,
+    Training,
+    TrainingRun,
+    Twin,
+    WeightCard,
+)
 from policies.digest import sha256_hex
 from policies.files import replace_file
-from provenance.data_ledger import LedgerRow
+from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
 
 RENDERED = Training(
     data="rendered people alone, Blender Cycles over MakeHuman-family geometry and textures; the "
@@ -48,6 +58,58 @@ def require_rendered(rows: Sequence[LedgerRow]) -> Training:
             mend="write their consent basis into the card by hand",
         )
     return RENDERED
+
+
+def require_release(purpose: Purpose) -> None:
+    """Raise WeightRefused unless a run's pictures were admitted for weights that are released."""
+    if purpose != "release_training":
+        raise WeightRefused(
+            "the run's pictures were not admitted for weights that are released",
+            mend="train with --release",
+        )
+
+
+def describe_inputs(
+    inputs: Mapping[str, Tensor], meanings: Mapping[str, str]
+) -> dict[str, TensorContract]:
+    """Return what a network is fed with, after examples of a batch."""
+    return {
+        name: TensorContract(shape=tuple(value.shape[1:]), meaning=meanings[name])
+        for name, value in inputs.items()
+    }
+
+
+def describe_run(
+    preset: Mapping[str, Any], steps: int, rows: Sequence[LedgerRow], purpose: Purpose, code: str
+) -> TrainingRun:
+    """Return the record of a run that trained on these rows; code: the commit that trained.
+
+    Raises WeightRefused for pictures that were admitted for measuring.
+    """
+    if purpose == "evaluation":
+        raise WeightRefused("the run's pictures were admitted for measuring, not for training")
+    return TrainingRun(
+        preset=json.dumps(preset, sort_keys=True),
+        steps=steps,
+        seed=preset["seed"],
+        pictures=len(rows),
+        ledger_sha256=sha256_hex(ledger_bytes(rows)),
+        purpose=purpose,
+        code=code,
+    )
+
+
+def describe_twin(name: str, weights: bytes) -> Twin:
+    """Return the record of a safetensors file."""
+    return Twin(file=f"{name}.safetensors", sha256=sha256_hex(weights), bytes=len(weights))
+
+
+def write_product(card: WeightCard, graph: bytes, weights: bytes, folder: Path) -> None:
+    """Write both weight files and their card; raises StoreUnavailable."""
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / card.file, graph)
+    replace_file(folder / f"{card.name}.safetensors", weights)
+    write_card(card, folder)
 
 
 def write_card(card: WeightCard, folder: Path) -> None:

@@ -65,11 +65,7 @@ def measure_clip(
     others = [p for p in request.people if p.role != "source_identity"]
     follower = Follower(others, templates, analyser, time_base=target.form.time_base)
     seen = _watch(target, _Looks(follower, analyser, gates))
-    unseen = assign(others, (), templates, analyser)
-    nowhere = [describe(claim, Sight((), (), ()), analyser, gates) for claim in unseen]
-    people = [
-        seen.found.get(claim.person, told) for claim, told in zip(unseen, nowhere, strict=True)
-    ]
+    people = _tell(assign(others, (), templates, analyser), seen, analyser, gates)
     resolved = sum(person.match == "match" for person in people)
     return Measured(
         source_sha256=source.sha256,
@@ -87,6 +83,16 @@ def measure_clip(
         models={**analyser.models, **gates.models, **swapper_models},
         identity_model_sha256=analyser.models[analyser.id_model],
     )
+
+
+def _tell(
+    unseen: Sequence[Claim], seen: _Seen, analyser: FaceAnalyser, gates: Gates
+) -> list[MeasuredPerson]:
+    """Return what was measured of everybody the target may show; of who is nowhere, the worst."""
+    nowhere = Sight((), (), ())
+    return [
+        seen.found.get(claim.person, describe(claim, nowhere, analyser, gates)) for claim in unseen
+    ]
 
 
 def _watch(target: Clip, looks: _Looks) -> _Seen:

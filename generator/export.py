@@ -62,7 +62,9 @@ def export_graph(net: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence
             dynamic_axes={name: {0: "n"} for name in (*inputs, *outputs)},
         )
         model = onnx.load_model(str(path))
-        wanted = net(*inputs.values())
+        made = net(*inputs.values())
+        # A single tensor is one output, not a row of them.
+        wanted = (made,) if isinstance(made, Tensor) else tuple(made)
     content: bytes = store_small(model, ()).SerializeToString(deterministic=True)
     require_parity(content, inputs, dict(zip(outputs, wanted, strict=False)))
     return content

@@ -6,7 +6,6 @@ Refused: runs that saw anything but rendered people, or that were not made for r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,21 +14,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from generator.cards import LICENCE, own_origin, require_rendered, write_card
-from generator.errors import WeightRefused
+from generator.cards import (
+    LICENCE,
+    describe_inputs,
+    describe_run,
+    describe_twin,
+    own_origin,
+    require_release,
+    require_rendered,
+    write_product,
+)
 from generator.export import export_graph, pack_weights, round_to_half
 from generator.presets import Preset
 from generator.stylemix import PLANES, StyleMixNet, StyleMixShape
 from generator.weights import (
     Measurement,
     OutputContract,
-    TensorContract,
-    TrainingRun,
-    Twin,
     WeightCard,
 )
 from policies.digest import sha256_hex
-from policies.files import replace_file
 from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
 
 NAME = "stylemix"
@@ -70,11 +73,7 @@ def ship(trained: Trained, folder: Path, *, now: datetime, code: str) -> WeightC
 
     code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
     """
-    if trained.purpose != "release_training":
-        raise WeightRefused(
-            "the run's pictures were not admitted for weights that are released",
-            mend="train with --release",
-        )
+    require_release(trained.purpose)
     preset, rows = trained.preset, trained.rows
     training = require_rendered(rows)
     half, inputs = round_to_half(trained.net), _examples(preset.shape)
@@ -90,29 +89,15 @@ def ship(trained: Trained, folder: Path, *, now: datetime, code: str) -> WeightC
         origin=own_origin("generator/stylemix.py", ledger, code),
         licence=LICENCE,
         training=training,
-        tensors={
-            name: TensorContract(shape=tuple(value.shape[1:]), meaning=MEANINGS[name])
-            for name, value in inputs.items()
-        },
+        tensors=describe_inputs(inputs, MEANINGS),
         outputs={n: OutputContract(source=n, meaning=MEANINGS[n]) for n in outputs},
-        twin=Twin(file=f"{NAME}.safetensors", sha256=sha256_hex(weights), bytes=len(weights)),
-        run=TrainingRun(
-            preset=json.dumps(preset.as_json(), sort_keys=True),
-            steps=preset.steps,
-            seed=preset.seed,
-            pictures=len(rows),
-            ledger_sha256=sha256_hex(ledger),
-            purpose=trained.purpose,
-            code=code,
-        ),
+        twin=describe_twin(NAME, weights),
+        run=describe_run(preset.as_json(), preset.steps, rows, trained.purpose, code),
         measured=tuple(_measurements(trained.measured, now)),
         known_failures=KNOWN_FAILURES,
         allowed_use="swaps under a warrant; training and measuring on pictures of a data ledger",
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / card.file, graph)
-    replace_file(folder / f"{NAME}.safetensors", weights)
-    write_card(card, folder)
+    write_product(card, graph, weights, folder)
     return card
 
 

@@ -6,7 +6,6 @@ Refused: runs that saw anything but rendered people, or that were not made for r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,21 +15,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from generator.cards import LICENCE, own_origin, require_rendered, write_card
+from generator.cards import (
+    LICENCE,
+    describe_inputs,
+    describe_run,
+    describe_twin,
+    own_origin,
+    require_release,
+    require_rendered,
+    write_product,
+)
 from generator.detail import SIDE_PX, WEIGHTS
-from generator.errors import WeightRefused
 from generator.export import export_graph, pack_weights, round_to_half
 from generator.mdrn import PLANES, Mdrn
 from generator.weights import (
     Measurement,
     OutputContract,
-    TensorContract,
-    TrainingRun,
-    Twin,
     WeightCard,
 )
 from policies.digest import sha256_hex
-from policies.files import replace_file
 from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
 
 MEANINGS: Final[Mapping[str, str]] = {
@@ -75,11 +78,7 @@ def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: st
 
     code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
     """
-    if trained.purpose != "release_training":
-        raise WeightRefused(
-            "the run's pictures were not admitted for weights that are released",
-            mend="train with --release",
-        )
+    require_release(trained.purpose)
     plain: Mdrn = trained.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     half = round_to_half(plain)
     rng = torch.Generator().manual_seed(0)
@@ -99,34 +98,20 @@ def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: st
         origin=own_origin("generator/mdrn.py", ledger, code),
         licence=LICENCE,
         training=require_rendered(trained.rows),
-        tensors={
-            name: TensorContract(shape=tuple(value.shape[1:]), meaning=MEANINGS[name])
-            for name, value in inputs.items()
-        },
+        tensors=describe_inputs(inputs, MEANINGS),
         outputs={
             "image": OutputContract(
                 source="image", meaning="the picture, at most .1 * mask away from what it was"
             )
         },
-        twin=Twin(file=f"{WEIGHTS}.safetensors", sha256=sha256_hex(weights), bytes=len(weights)),
-        run=TrainingRun(
-            preset=json.dumps(trained.preset, sort_keys=True),
-            steps=trained.steps,
-            seed=trained.preset["seed"],
-            pictures=len(trained.rows),
-            ledger_sha256=sha256_hex(ledger),
-            purpose=trained.purpose,
-            code=code,
-        ),
+        twin=describe_twin(WEIGHTS, weights),
+        run=describe_run(trained.preset, trained.steps, trained.rows, trained.purpose, code),
         measured=tuple(_measurements(trained.measured, now)),
         known_failures=KNOWN_FAILURES,
         allowed_use="restoring detail inside the mask of a swap under a warrant; training and "
         "measuring on pictures of a data ledger",
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / card.file, graph)
-    replace_file(folder / f"{WEIGHTS}.safetensors", weights)
-    write_card(card, folder)
+    write_product(card, graph, weights, folder)
     return card
 
 

@@ -61,6 +61,16 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield from _table("Unseen photographs (London set)", result["london"], LONDON)
     if "timing" in result:
         yield from _timing(result["timing"])
+    yield ""
+    yield "## To look at"
+    yield ""
+    yield "The first pairs that geo did not refuse, whatever came of them (rendered people):"
+    yield ""
+    yield "![source, what every row made, true swap](sheet.webp)"
+    yield ""
+    yield "Training of the shipped weights, from `training.jsonl`:"
+    yield ""
+    yield "![training curves](training.svg)"
 
 
 def _table(

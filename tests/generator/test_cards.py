@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from generator.cards import LICENCE, RENDERED, own_origin, render_card, require_rendered, write_card
+from generator.cards import (
+    LICENCE,
+    RENDERED,
+    describe_run,
+    own_origin,
+    render_card,
+    require_rendered,
+    write_card,
+)
 from generator.errors import WeightRefused
 from generator.weights import (
     MODELS_FOLDER,
@@ -101,3 +109,8 @@ def test_data_of_real_people_get_no_card_by_themselves() -> None:
     with pytest.raises(WeightRefused, match="not rendered: album, studio") as caught:
         require_rendered([row, person, other, person])
     assert "consent" in caught.value.mend
+
+
+def test_pictures_for_measuring_train_nothing() -> None:
+    with pytest.raises(WeightRefused, match="for measuring"):
+        describe_run({"seed": 0}, 1, (), "evaluation", "abc")

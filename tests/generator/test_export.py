@@ -149,3 +149,11 @@ def test_the_shipped_network_agrees_on_pictures_it_was_not_checked_on(
     neutral = session.run(["paint"], given | {"id_target": given["id_source"]})[0]
     again = session.run(["paint"], given | {"id_target": given["id_source"]})[0]
     assert np.array_equal(neutral, again)
+
+
+def test_a_single_output_is_compared_whole(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Tensor]] = []
+    monkeypatch.setattr(module, "require_parity", lambda *given: seen.append(given[2]))
+    net = nn.Linear(64, 3)
+    export_graph(round_to_half(net), {"first": inputs["first"]}, ("out",))
+    assert seen[0]["out"].shape == (2, 3)
