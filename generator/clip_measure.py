@@ -56,7 +56,6 @@ def measure_clip(
     BlurUnavailable, and what reading the clip raises.
     """
     require_gates(gates)
-    require_clip(target)
     _require_no_blur(request)
     templates = open_templates(request.people, book, analyser)
     in_source = look(source.frame, analyser, gates)
@@ -64,7 +63,7 @@ def measure_clip(
     from_source = assign(sources, in_source.faces, templates, analyser)
     others = [p for p in request.people if p.role != "source_identity"]
     follower = Follower(others, templates, analyser, time_base=target.form.time_base)
-    seen = _watch(target, _Looks(follower, analyser, gates))
+    seen = _watch(require_clip(target), _Looks(follower, analyser, gates))
     people = _tell(assign(others, (), templates, analyser), seen, analyser, gates)
     resolved = sum(person.match == "match" for person in people)
     return Measured(

@@ -40,7 +40,7 @@ def write_page(result: Mapping[str, Any], folder: Path | None) -> str:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "README.md").write_text(text, encoding="utf-8")
-        figures = json.dumps(result, indent=1, sort_keys=True)
+        figures = json.dumps(result, indent=1)
         (folder / "figures.json").write_text(f"{figures}\n", encoding="utf-8")
     return text
 
@@ -99,19 +99,26 @@ def _cell(key: str, figure: Mapping[str, float] | None) -> str:
     if key.endswith(SHARES):
         mean, low, high = (f"{100 * value:.1f}" for value in values)
         return f"{mean} % [{low}, {high}]"
-    mean, low, high = (f"{value:.3g}" for value in values)
+    mean, low, high = (_number(value) for value in values)
     return f"{mean} [{low}, {high}]"
+
+
+def _number(value: float) -> str:
+    if abs(value) < 1e-4:
+        return "0"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _timing(timing: Mapping[str, Any]) -> Iterator[str]:
     sizes = [name for name, value in timing.items() if isinstance(value, dict)]
-    stages = list(timing[sizes[0]])
+    stages = [stage for stage in timing[sizes[0]] if stage != "face_px"]
+    heads = [f"{size}, face {timing[size]['face_px']:.0f} px" for size in sizes]
     yield "\n## Speed\n"
     where = f"{timing['device']}, {timing['threads']} threads"
     yield f"One face, {where}, median of {timing['repeats']}; ms."
     yield f"Peak memory of the process {timing['peak_mb']:.0f} MB."
     yield ""
-    yield "| stage | " + " | ".join(sizes) + " |"
+    yield "| stage | " + " | ".join(heads) + " |"
     yield "|---|" + "---|" * len(sizes)
     for stage in stages:
-        yield f"| {stage} | " + " | ".join(f"{timing[size][stage]:.3g}" for size in sizes) + " |"
+        yield f"| {stage} | " + " | ".join(_number(timing[size][stage]) for size in sizes) + " |"

@@ -85,7 +85,13 @@ def test_a_hard_edge_on_the_rim_is_a_seam() -> None:
 def test_the_page_says_what_was_measured_and_what_was_refused(tmp_path: Path) -> None:
     rows = {"geo": summarise([result("a", changed=1.0, copied=4.0, l1=0.5)])}
     part = {"pairs": 3, "refused": {"the yaw": 2}, "rows": rows}
-    timing = {"device": "cpu", "threads": 2, "repeats": 3, "peak_mb": 900.0, "720p": {"all": 250.0}}
+    timing = {
+        "device": "cpu",
+        "threads": 2,
+        "repeats": 3,
+        "peak_mb": 900.0,
+        "720p": {"all": 250.0, "face_px": 300.0},
+    }
     shown = {
         "date": "2026-11-21",
         "personas": part,
@@ -97,6 +103,7 @@ def test_the_page_says_what_was_measured_and_what_was_refused(tmp_path: Path) ->
     assert "3 pairs, 2 of them refused by geo: the yaw (2)." in text
     assert "| geo | 1 (1) | 75.0 % [75.0, 75.0] |" in text
     assert "Left out: absent." in text
+    assert "| stage | 720p, face 300 px |" in text
     assert "| all | 250 |" in text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -154,6 +155,14 @@ def face() -> Callable[..., Face]:
 
 # Training and the learned swapper. torch takes seconds to load, so it is imported where it is used.
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Torch's threads wait for one another longer than a small network takes."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -242,12 +251,9 @@ def persona_rows(personas: Path) -> tuple[LedgerRow, ...]:
 @pytest.fixture(scope="session")
 def tiny_preset() -> Preset:
     """A run of six steps of a network of a few thousand weights."""
-    import torch  # noqa: PLC0415
-
     from generator.presets import Preset  # noqa: PLC0415
     from generator.stylemix import StyleMixShape  # noqa: PLC0415
 
-    torch.set_num_threads(1)
     shape = StyleMixShape(
         widths=(8, 8, 8), mid_blocks=1, inject_at=(16, 32), code_dim=8, tag_dim=4, patch=2
     )
