@@ -1,4 +1,4 @@
-"""Ship a trained StyleMixNet: both weight files and the card, out of a run's best averages.
+"""Ship a trained StyleMixNet: both weight files and the card, out of the averages at its end.
 
 Refused: runs that saw anything but rendered people, or that were not made for release
 (WeightRefused); graphs that differ from the network (WeightRefused).
