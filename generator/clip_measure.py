@@ -56,14 +56,14 @@ def measure_clip(
     BlurUnavailable, and what reading the clip raises.
     """
     require_gates(gates)
+    require_clip(target)
     _require_no_blur(request)
     templates = open_templates(request.people, book, analyser)
     in_source = look(source.frame, analyser, gates)
-    sources = [p for p in request.people if p.role == "source_identity"]
+    sources, others = _by_role(request.people)
     from_source = assign(sources, in_source.faces, templates, analyser)
-    others = [p for p in request.people if p.role != "source_identity"]
     follower = Follower(others, templates, analyser, time_base=target.form.time_base)
-    seen = _watch(require_clip(target), _Looks(follower, analyser, gates))
+    seen = _watch(target, _Looks(follower, analyser, gates))
     people = _tell(assign(others, (), templates, analyser), seen, analyser, gates)
     resolved = sum(person.match == "match" for person in people)
     return Measured(
@@ -82,6 +82,12 @@ def measure_clip(
         models={**analyser.models, **gates.models, **swapper_models},
         identity_model_sha256=analyser.models[analyser.id_model],
     )
+
+
+def _by_role(people: Sequence[Person]) -> tuple[list[Person], list[Person]]:
+    """Return who the source shows, and who the target may show."""
+    sources = [person for person in people if person.role == "source_identity"]
+    return sources, [person for person in people if person not in sources]
 
 
 def _tell(
