@@ -60,14 +60,15 @@ class Finish(Protocol):
 class StyleMixSwapper:
     """The swapper `stylemix`: the network's changes on geo's layers, then the finishing steps.
 
-    Its name tells the steps: `stylemix+errs`.
+    Its version names the steps: manifests know a swapper by a plain name.
     """
+
+    name = WEIGHTS
 
     def __init__(
         self, network: Network, *, boost: Boost = 1, finishes: Sequence[Finish] = ()
     ) -> None:
         self._network, self._boost, self._finishes = network, boost, tuple(finishes)
-        self.name = "+".join([WEIGHTS, *(step.name for step in self._finishes)])
         steps = "".join(f"+{step.name}-{step.version}" for step in self._finishes)
         self.version = f"1+boost{boost}{steps}"
         self.models: Mapping[str, str] = {

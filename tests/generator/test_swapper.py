@@ -10,6 +10,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from generator.errors import SwapRefused
 from generator.faces import Face
@@ -24,7 +25,9 @@ from generator.swapper import (
     require_task,
 )
 from generator.weights import weight_names
+from policies.terms import ModelName
 from policies.warrants import ActiveWarrant, WarrantInvalid
+from provenance.manifest import Version
 from provenance.media import Picture, decode
 
 Warranted = Callable[..., ActiveWarrant]
@@ -124,8 +127,12 @@ def test_task_cannot_be_pickled(make_task) -> None:
 @pytest.mark.parametrize("name", get_args(SwapperName))
 def test_every_listed_swapper_opens_and_says_what_it_is(name: str) -> None:
     swapper = open_swapper(name)
-    assert swapper.name == name
-    assert swapper.version
+    steps = name.split("+")
+    assert swapper.name == steps[0]
+    assert all(step in swapper.version for step in steps[1:])
+    # What a manifest can say (provenance.manifest), in a video with the steadying's version behind.
+    TypeAdapter(ModelName).validate_python(swapper.name)
+    TypeAdapter(Version).validate_python(f"{swapper.version}+steady1")
     assert set(swapper.models) == {n for n in name.split("+") if n in weight_names()}
 
 
