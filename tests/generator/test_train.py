@@ -54,7 +54,8 @@ def _no_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("save", "load"):
         monkeypatch.setattr(torch, name, refuse)
-    for name in ("load", "loads", "dump", "dumps", "Pickler", "Unpickler"):
+    # Not its classes: torch derives its own from them where it is first compiled with.
+    for name in ("load", "loads", "dump", "dumps"):
         monkeypatch.setattr(pickle, name, refuse)
 
 
