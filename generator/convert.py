@@ -25,13 +25,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from generator.errors import WeightRefused
 from generator.idnet_graph import build_id_net
+from generator.model_page import describe_models
 from generator.tfjs import TfjsGraph
 from generator.tfjs_bundle import BUNDLE_SUFFIX, unpack_bundle
 from generator.weights import (
     MODELS_FOLDER,
     OWN,
     WeightCard,
-    describe_models,
     load_card,
     weight_names,
 )

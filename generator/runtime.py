@@ -16,18 +16,12 @@ import numpy.typing as npt
 import onnxruntime
 
 from generator.errors import FaceError, ShapeError, WeightRefused
-from generator.weights import (
-    MODELS_FOLDER,
-    WeightCard,
-    read_weight,
-    require_plain_onnx,
-    session_options,
-)
+from generator.weights import CPU, MODELS_FOLDER, WeightCard, read_weight, start_session
 
 Device = Literal["cpu", "cuda"]
 Array = npt.NDArray[np.float32]
 
-_PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS: Mapping[str, str] = {"cpu": CPU, "cuda": "CUDAExecutionProvider"}
 
 
 class DeviceUnavailable(FaceError):
@@ -83,15 +77,9 @@ def open_network(
             mend="install onnxruntime-gpu beside a CUDA driver, or ask for the CPU",
         )
     card, content = read_weight(name, folder)
-    require_plain_onnx(content, card.file)
     if not card.tensors:
         raise WeightRefused(f"{name} takes a picture, not prepared arrays")
-    try:
-        session = onnxruntime.InferenceSession(
-            content, sess_options=session_options(threads), providers=[provider]
-        )
-    except Exception as error:  # onnxruntime's errors have no common base but Exception
-        raise WeightRefused(f"{card.file} is not a graph that onnxruntime can run") from error
+    session = start_session(card, content, threads=threads, provider=provider)
     if session.get_providers()[0] != provider:
         raise DeviceUnavailable(f"onnxruntime fell back from {provider}, which is not accepted")
     return Network(card, session, device)

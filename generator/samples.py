@@ -44,7 +44,6 @@ from provenance.media import DEFAULT_LIMITS
 from provenance.watermark.learned.errors import TrainingRefused
 
 KINDS: tuple[Kind, ...] = ("forward", "reverse", "same")
-PICTURES = ("target", "pulled", "warped", "composite", "label")
 
 
 class Batch(NamedTuple):

@@ -59,7 +59,7 @@ class StyleMixShape:
 
     widths: channels of the stem and after each halving. inject_at: sides in pixels of the decoder
     scales (and the middle) whose blocks take the identity; finer ones keep the target's texture.
-    side_px: the square the network works on. source_planes: pictures of the source it is given.
+    side_px: the square the network works on. patch: pixels a side that the stem takes together.
     """
 
     widths: tuple[int, ...]
@@ -80,18 +80,12 @@ def adain_increment(features: Tensor, mu_diff: Tensor, sigma_diff: Tensor) -> Te
     """Return features (n, c, h, w) with their channel statistics moved by an increment (n, c).
 
     sigma_diff * (x - mean) + mean + mu_diff * std: 0 and 1 give the features back. Statistics are
-    float32 also under autocast. The textbook form, which replaces the statistics, is `adain`.
+    float32 also under autocast. The textbook form would replace the content's statistics even then.
     """
     mean, std = channel_statistics(features)
     scale, shift = sigma_diff[..., None, None], mu_diff[..., None, None]
     centred = features.float() - mean
     return (scale * centred + mean + shift * std).to(features.dtype)
-
-
-def adain(content: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return content (n, c, h, w) with the channel statistics (n, c, 1, 1) of a style."""
-    own_mean, own_std = channel_statistics(content)
-    return (std * (content.float() - own_mean) / own_std + mean).to(content.dtype)
 
 
 def channel_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,7 +196,7 @@ class StyleMixNet(nn.Module):
     ) -> Output:
         """Return the swapped square; see `Output`.
 
-        pictures: (n, 12, side, side) in -1..1, RGB or BGR as in training: target, pulled, warped
+        pictures: (n, 12, side, side) in -1..1, BGR: target, pulled, warped
         and composite of `generator.laying.Layers`. mask: (n, 1, side, side) in 0..1. id_source,
         id_target: identity vectors (n, id_dim) as the identity net gives them.
         """

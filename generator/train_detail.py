@@ -35,8 +35,8 @@ from generator.ship_detail import TrainedDetail, ship_detail
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.files import replace_file
-from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes, rendered_row
-from provenance.data_sets import Split, list_pictures, list_rendered
+from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+from provenance.data_sets import Split, list_demo, list_rendered
 from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
@@ -243,17 +243,14 @@ def train(
         log.close()
 
 
-def list_files(split: Split, demo: Path) -> list[tuple[Path, LedgerRow]]:
-    """Return the personas of a split, where they lie beside the repository, and the demo people."""
+def list_files(split: Split) -> list[tuple[Path, LedgerRow]]:
+    """Return the personas of a split, where they lie beside the repository, and the demo people.
+
+    Of these their stills alone: frames of a clip are nearly one picture.
+    """
     personas = [(path, row) for path, row in list_rendered(ROOT, split) if row.set == "personas"]
-    people = []
-    for path in list_pictures([demo]):
-        if path.parent == demo:
-            name = path.stem.partition("_")[0].removeprefix("persona")
-            place, person = f"demo/{path.name}", f"persona:demo-{name}"
-            row = rendered_row(path.read_bytes(), place, set_name="demo", person=person)
-            people.append((path, row))
-    return [*personas, *people]
+    stills = [(path, row) for path, row in list_demo(ROOT) if row.path == f"demo/{path.name}"]
+    return [*personas, *stills]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -268,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sets = {}
         for part in ("train", "validation"):
             split: Split = "train" if part == "train" else "validation"
-            files, now = list_files(split, options.demo), datetime.now(UTC)
+            files, now = list_files(split), datetime.now(UTC)
             sets[part] = build_samples(
                 files, split, open_analyser(), purpose=purpose, now=now, seed=preset.seed
             )
@@ -295,7 +292,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m generator.train_detail")
     parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
-    parser.add_argument("--demo", type=Path, default=ROOT / "docs" / "demo", help="rendered people")
     parser.add_argument("--release", action="store_true", help="only what released weights may use")
     parser.add_argument("--steps", type=int, help="length of the run")
     parser.add_argument("--seed", type=int)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from generator.errors import WeightRefused
 
+CPU = "CPUExecutionProvider"
 MODELS_FOLDER = Path(__file__).parent / "models"
 
 # Pickle protocols 2 to 5 start with 0x80 and their number; torch's newer files are zip archives.
@@ -274,14 +275,20 @@ def open_session(name: str, *, threads: int = 1, folder: Path = MODELS_FOLDER) -
     The digest is checked before the bytes are parsed. Raises WeightRefused.
     """
     card, content = read_weight(name, folder)
+    return WeightSession(card, start_session(card, content, threads=threads, provider=CPU))
+
+
+def start_session(
+    card: WeightCard, content: bytes, *, threads: int, provider: str
+) -> onnxruntime.InferenceSession:
+    """Return a session on the checked bytes of a card; raises WeightRefused."""
     require_plain_onnx(content, card.file)
     try:
-        session = onnxruntime.InferenceSession(
-            content, sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(
+            content, sess_options=session_options(threads), providers=[provider]
         )
     except Exception as error:  # onnxruntime's errors have no common base but Exception
         raise WeightRefused(f"{card.file} is not a graph that onnxruntime can run") from error
-    return WeightSession(card, session)
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
@@ -320,75 +327,3 @@ def _node_tensors(nodes: Any) -> Iterator[onnx.TensorProto]:
                 yield from (sparse.values, sparse.indices)
             for graph in (attribute.g, *attribute.graphs):
                 yield from _graph_tensors(graph)
-
-
-def describe_models(folder: Path = MODELS_FOLDER) -> str:
-    """Return the Markdown page of all weight files, made from their cards alone."""
-    cards = [load_card(name, folder) for name in weight_names(folder)]
-    lines = [
-        "# Face models",
-        "",
-        "Made from the cards in `generator/models` (`python -m generator.convert --page`);",
-        "a test compares this page with them. Figures on renders are not figures on people.",
-        "",
-        "| name | task | file | MB | licence | sha256 |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {c.name} | {c.task} | `{c.file}` | {c.bytes / 1e6:.2f} | {c.licence.declared} "
-        f"([text](../generator/models/{c.licence.text_file})) | `{c.sha256[:16]}` |"
-        for c in cards
-    ]
-    for card in cards:
-        lines += _describe_card(card)
-    return "\n".join(lines) + "\n"
-
-
-def _describe_card(card: WeightCard) -> list[str]:
-    lines = [
-        f"\n## {card.name}\n",
-        f"* **Allowed use:** {card.allowed_use}.",
-        f"* **Origin:** {card.origin.package} {card.origin.version}, `{card.origin.graph}`.",
-        f"* **Upstream:** {card.licence.upstream}.",
-        f"* **Training data:** {card.training.data}.",
-        f"* **Consent of the people in it:** {card.training.consent_basis}.",
-        *_describe_inputs(card),
-    ]
-    lines += [f"* **Output `{name}`:** {out.meaning}." for name, out in card.outputs.items()]
-    if card.thresholds is not None:
-        limits = card.thresholds
-        lines.append(
-            f"* **Thresholds:** match <= {limits.match:g}, mismatch > {limits.mismatch:g}. "
-            f"{limits.basis}."
-        )
-    lines += [f"* **Known failure:** {text}." for text in card.known_failures]
-    lines += ["", "| measured | value | n | protocol | date |", "|---|---|---|---|---|"]
-    lines += [f"| {m.what} | {m.value} | {m.n} | {m.protocol} | {m.date} |" for m in card.measured]
-    return lines
-
-
-def _describe_inputs(card: WeightCard) -> list[str]:
-    lines = []
-    if (picture := card.input) is not None:
-        lines.append(
-            f"* **Input:** {picture.side_px} px, {picture.fit}; {_describe_scale(picture)}."
-        )
-    lines += [f"* **Input `{n}` {t.shape}:** {t.meaning}." for n, t in card.tensors.items()]
-    if card.run is not None:
-        run = card.run
-        lines.append(
-            f"* **Trained by us:** {run.steps} steps, seed {run.seed}, {run.pictures} pictures "
-            f"(ledger `{run.ledger_sha256[:16]}`), for {run.purpose.replace('_', ' ')}, "
-            f"code `{run.code}`."
-        )
-    if card.twin is not None:
-        lines.append(f"* **For training on:** `{card.twin.file}`, `{card.twin.sha256[:16]}`.")
-    return lines
-
-
-def _describe_scale(contract: InputContract) -> str:
-    scale = f"pixel * {contract.scale:.6f} + {contract.offset:g}"
-    if any(contract.mean):
-        numbers = ", ".join(f"{value:g}" for value in contract.mean)
-        scale += f" - ({numbers})"
-    return f"{scale}, {contract.layout.upper()}"

@@ -78,6 +78,18 @@ def list_rendered(root: Path, split: Split | None = None) -> Iterator[tuple[Path
         yield from _list_demo(root / "docs" / "demo")
 
 
+def list_demo(root: Path) -> Iterator[tuple[Path, LedgerRow]]:
+    """Give the demo people's pictures, each with its row.
+
+    Those beside a checkout at `root`, where they are, for it lacks some; else its `docs/demo`.
+
+    There is no other folder to name: whoever could name one could have anybody's photographs taken
+    for renders. Raises DataRefused and StoreUnavailable.
+    """
+    beside = root.parent / "shared" / "data" / "demo"
+    yield from _list_demo(beside if beside.is_dir() else root / "docs" / "demo")
+
+
 def list_london(folder: Path) -> Iterator[tuple[Path, LedgerRow]]:
     """Give the photographs in `folder/index.csv`, each with its row: for evaluation alone.
 

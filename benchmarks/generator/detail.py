@@ -1,4 +1,4 @@
-"""What MDRN gives back: `python -m benchmarks.generator.detail [--demo FOLDER]`.
+"""What MDRN gives back: `python -m benchmarks.generator.detail`.
 
 Sharp rendered pictures of people who were not trained on are spoilt as a swap would spoil them,
 always in the same way, and restored: left alone (`none`), by unsharp masking (of 12 settings the
@@ -13,7 +13,6 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from generator.detail_samples import FAVOURED, KINDS, Batch, Kind, Sample, Sampl
 from generator.faces import open_analyser
 from generator.runtime import Network, open_network
 from generator.topology import draw_outlines
-from generator.train_detail import ROOT, list_files
+from generator.train_detail import list_files
 from provenance.data_sets import Split
 
 AMOUNTS, RADII_PX = (0.3, 0.7, 1.2, 2.0), (0.8, 1.2, 2.0)
@@ -116,14 +115,13 @@ def _interval(values: npt.NDArray[np.float64], people: Sequence[str]) -> dict[st
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the shipped weights on validation and test people; print JSON, one line a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generator.detail")
-    parser.add_argument("--demo", type=Path, default=ROOT / "docs" / "demo", help="rendered people")
-    options = parser.parse_args(arguments)
+    parser.parse_args(arguments)
     network, analyser = open_network(WEIGHTS), open_analyser()
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
         files = [
             (path, row)
-            for path, row in list_files(split, options.demo)
+            for path, row in list_files(split)
             if split == "validation" or row.set == "personas"
         ]
         now = datetime.now(UTC)

@@ -732,7 +732,7 @@ def test_capability_of_another_desk_gets_nothing_out_here(
 # ------------------------------------------------------------------------------ no door untested
 
 GUARDED = re.compile(
-    r"\b(ActiveWarrant|(Clip)?Draft|Payload|Permit|Signed|Released(Clip)?|Rendering|SwapTask)\b"
+    r"\b(ActiveWarrant|(Clip)?Draft|Layers|Payload|Permit|Signed|Released(Clip)?|Rendering|SwapTask)\b"
 )
 
 NO_DOORS: dict[str, str] = {
@@ -742,6 +742,12 @@ NO_DOORS: dict[str, str] = {
     "generator.swapper.named_boxes": "reads face boxes out of a warrant",
     "generator.swapper.require_task": "the check of every render; only returns what is permitted",
     "generator.laying.paste": "puts a window back that lay_out, a door, has laid out",
+    "generator.mixing.repaint": "changes layers that lay_out, a door, has laid out",
+    "generator.mixing.Finish.apply": "protocol; changes layers that lay_out has laid out",
+    "generator.detail.DetailRestoration.apply": "changes layers that lay_out has laid out",
+    "generator.detail.detail_square": "a place in layers; no pixels",
+    "generator.eyes.EyeReflections.apply": "changes layers that lay_out has laid out",
+    "generator.eyes.light_of": "a direction read out of layers; no pixels",
     "generator.swapper.Swapper.render": "protocol; each registered swapper is a door",
     "provenance.draft.require_draft": "the check of release; only returns what it was given",
     "provenance.watermark.Watermark.embed": "protocol; each registered watermark is a door",
@@ -850,3 +856,13 @@ def test_every_callable_that_returns_pixels_is_a_door_or_says_why_not() -> None:
     assert found - set(DOORS) - set(PIXELS) == set(), "a new maker of pixels: is it a door?"
     assert set(PIXELS) - found == set(), "no longer there: strike it from PIXELS"
     assert all(PIXELS.values())
+
+
+def test_layers_are_made_in_lay_out_alone() -> None:
+    makers = {
+        path.name
+        for package in ("generator", "detector", "pipelines")
+        for path in (Path(__file__).parents[2] / package).glob("*.py")
+        if re.search(r"\bLayers\(", path.read_text(encoding="utf-8"))
+    }
+    assert makers == {"laying.py"}

@@ -14,10 +14,11 @@ from safetensors.torch import load
 from generator import export
 from generator.errors import WeightRefused
 from generator.export import round_to_half
+from generator.model_page import describe_models
 from generator.presets import Preset
 from generator.ship import KNOWN_FAILURES, MEANINGS, Trained, ship
 from generator.stylemix import StyleMixNet
-from generator.weights import OWN, describe_models, load_card, read_weight
+from generator.weights import OWN, load_card, read_weight
 from policies.digest import sha256_hex
 from provenance.data_ledger import ledger_bytes, rendered_row
 

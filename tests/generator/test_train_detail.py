@@ -168,22 +168,32 @@ def test_losses_look_only_where_the_mask_is() -> None:
     assert all(np.isfinite(float(loss)) for loss in nowhere.values())
 
 
-def test_files_are_the_split_and_the_demo_people(
+def test_files_are_the_split_and_the_stills_of_the_demo_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     monkeypatch.setattr(train_detail, "list_rendered", lambda *given: asked.append(given) or [])
-    (tmp_path / "clip1").mkdir()
+    monkeypatch.setattr(train_detail, "ROOT", tmp_path)
+    folder = tmp_path / "docs" / "demo"
+    (folder / "clip1").mkdir(parents=True)
     for name in ("persona3_1.webp", "clip1/f000.webp"):
-        (tmp_path / name).write_bytes(name.encode())
-    ((path, row),) = list_files("train", tmp_path)
-    assert asked == [(train_detail.ROOT, "train")]
+        (folder / name).write_bytes(name.encode())
+    ((path, row),) = list_files("train")
+    assert asked == [(tmp_path, "train")]
     assert (path.name, row.person, row.set) == ("persona3_1.webp", "persona:demo-3", "demo")
+
+
+def test_no_folder_can_be_named_whose_pictures_would_pass_for_renders(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--preset", "smoke", "--out", "run", "--demo", "photographs"])
+    assert "--demo" in capsys.readouterr().err
 
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_detail, "list_files", lambda split, demo: [])
+    monkeypatch.setattr(train_detail, "list_files", lambda split: [])
     monkeypatch.setattr(train_detail, "open_analyser", lambda: None)
     monkeypatch.setattr(train_detail, "build_samples", lambda *a, **k: SAMPLES)
     tiny = Preset(steps=1, batch=1, crop_px=32, watched=0)

@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from generator.errors import WeightRefused
+from generator.model_page import describe_models
 from generator.weights import (
     MODELS_FOLDER,
     OWN,
-    describe_models,
     load_card,
     open_session,
     read_weight,

@@ -13,7 +13,14 @@ import pytest
 from policies.digest import sha256_hex
 from policies.errors import StoreUnavailable
 from provenance.data_ledger import DataLedger, DataRefused
-from provenance.data_sets import Split, list_london, list_pictures, list_rendered, split_of
+from provenance.data_sets import (
+    Split,
+    list_demo,
+    list_london,
+    list_pictures,
+    list_rendered,
+    split_of,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -75,6 +82,18 @@ def test_without_personas_the_demo_people_are_used(demo: Path) -> None:
         assert (row.training_of_released_models, row.evaluation, row.publication) == (True,) * 3
         ledger.admit(file.read_bytes(), file.name, purpose="release_training", now=NOW)
     assert list(list_rendered(demo, "train")) == listed
+
+
+def test_the_demo_people_beside_a_checkout_are_the_whole_set(demo: Path) -> None:
+    own = list(list_demo(demo))
+    assert own == list(list_rendered(demo))
+    beside = demo.parent / "shared" / "data" / "demo"
+    beside.mkdir(parents=True)
+    content = own[1][0].read_bytes()
+    (beside / "persona5_2.webp").write_bytes(content)
+    ((path, row),) = list_demo(demo)
+    assert (path, row.path) == (beside / "persona5_2.webp", "demo/persona5_2.webp")
+    assert (row.person, row.is_of_real_people) == ("persona:demo-5", False)
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
