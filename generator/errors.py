@@ -105,6 +105,6 @@ class OutputRefused(SwapRefused):
 
 
 class BlurUnavailable(SwapRefused):
-    """Faces that nobody named are to be blurred where that is not done."""
+    """Faces that nobody named are to be blurred or replaced where that is not done."""
 
     code: ClassVar[str] = "BLUR-UNAVAILABLE"

@@ -1,7 +1,7 @@
 """Measuring the pictures of a request: who is shown, where, how old they look, who opted out.
 
 Gives facts, never a decision; what a frame shows is `sight`'s. Faces that nobody named are listed
-for blurring only where the request says so.
+for blurring or replacing only where the request says so.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from generator.bystanders import bystander_models
 from generator.faces import FaceAnalyser
 from generator.gates import Gates, refuse_opted_out, require_gates
 from generator.sight import (
@@ -59,7 +60,7 @@ def measure(
         source_faces=in_source.count,
         target_faces=in_target.count,
         target_faces_resolved=sum(claim.found.answer == "match" for claim in from_target),
-        blurred=_boxes_to_blur(in_target, from_target) if request.bystanders == "blur" else (),
+        blurred=() if request.bystanders == "refuse" else _boxes_to_blur(in_target, from_target),
         unnamed_minor=any(shows_minor(sight, claims) for sight, claims in pairs),
         source_nudity=gates.look_nudity(source.frame),
         target_nudity=gates.look_nudity(target.frame),
@@ -68,7 +69,12 @@ def measure(
         people=tuple(
             describe(claim, sight, analyser, gates) for sight, claims in pairs for claim in claims
         ),
-        models={**analyser.models, **gates.models, **swapper_models},
+        models={
+            **analyser.models,
+            **gates.models,
+            **swapper_models,
+            **bystander_models(request.bystanders),
+        },
         identity_model_sha256=analyser.models[analyser.id_model],
     )
 
@@ -92,8 +98,8 @@ def require_nobody_opted_out(
 def _boxes_to_blur(sight: Sight, claims: Sequence[Claim]) -> tuple[PixelBox, ...]:
     """Return the places of faces that nobody named.
 
-    One that lies over a named face is left out, since blurring it would cover what is to be shown;
-    so are all of a crowd. Faces left out stay unresolved, and the picture is denied.
+    One that lies over a named face is left out, since hiding it would cover what is to be shown; so
+    are all of a crowd. Faces left out stay unresolved, and the picture is denied.
     """
     strangers = unmatched(sight.faces, claims)
     named = [sight.faces[f].box for f in range(len(sight.faces)) if f not in strangers]

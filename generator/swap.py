@@ -2,7 +2,8 @@
 
 `swap` demands an active warrant that names both pictures by digest, finds every face in both, and
 lets exactly one face of the target be changed: the one that the warrant names as `target_body`.
-Faces that the warrant lists as `blurred` are made unrecognisable; any other face refuses the swap.
+Faces that the warrant lists as `blurred` are blurred or replaced, as it says (`bystanders`); any
+other face refuses the swap.
 Refused: a missing or wrong warrant, or a model it was not issued for (WarrantInvalid); missing
 gates (GatesMissing); a named face that is not there (NoFace), there twice (ManyFaces), somebody
 else's (OtherPerson) or of somebody who opted out since (OptedOut); a face in the target that the
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 import cv2
 
-from generator.anonymise import blur_faces
+from generator.bystanders import bystander_models, protect
 from generator.errors import (
     ManyFaces,
     NoFace,
@@ -56,16 +57,22 @@ def swap(
 ) -> Draft:
     """Put the source's face onto the target's body and return the unreleased result.
 
-    Every pixel outside the swapper's mask and the heads that are blurred is the target's. Raises
-    WarrantInvalid, GatesMissing, NoFace, ManyFaces, UnnamedFace, OtherPerson, OptedOut,
-    RegistryUnavailable, OutputRefused, SwapRefused where the faces are beyond the swapper's range
-    or a face to be blurred lies over a named one, and ShapeError where one lies outside.
+    Every pixel outside the swapper's mask, heads that are blurred and faces that are replaced is
+    the target's; how many of each is said in the draft's version. Raises WarrantInvalid,
+    GatesMissing, NoFace, ManyFaces, UnnamedFace, OtherPerson, OptedOut, RegistryUnavailable,
+    OutputRefused, SwapRefused where the faces are beyond the swapper's range, a face to be blurred
+    lies over a named one, or somebody nobody named may still be known, and ShapeError where one
+    lies outside.
     """
     active = require_active(warrant)
     require_gates(gates)
     source, target = require_picture(source), require_picture(target)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256, medium="image")
-    models = {**analyser.models, **swapper.models}
+    models = {
+        **analyser.models,
+        **swapper.models,
+        **bystander_models(active.document.bystanders),
+    }
     require_models({**models, **gates.models}, active)
     source_face = pick_face(analyser.analyse(source.frame), active, "source_identity")
     found = analyser.analyse(target.frame)
@@ -77,17 +84,18 @@ def swap(
     require_person(target_face, "target_body", active, analyser)
     require_not_opted_out((source_face, target_face), gates, analyser)
     faces = {"source_face": source_face, "target_face": target_face}
-    rendering = swapper.render(SwapTask(active, source=source, target=target, **faces))
+    task = SwapTask(active, source=source, target=target, **faces)
+    rendering = swapper.render(task)
     require_untouched(rendering, target)
-    frame = blur_faces(rendering.frame, active.document.blurred)
-    require_clear_output(frame, gates)
+    made = protect(rendering.frame, task, found=found, analyser=analyser)
+    require_clear_output(made.frame, gates)
     return Draft(
-        frame,
+        made.frame,
         warrant=active,
         source=source,
         target=target,
         faces=tuple(_whole_box(box) for box in boxes),
-        maker=Maker(swapper.name, swapper.version, models),
+        maker=Maker(swapper.name, swapper.version + made.version, models),
     )
 
 
@@ -119,7 +127,7 @@ def require_named(boxes: Sequence[FaceBox], warrant: ActiveWarrant) -> None:
             raise UnnamedFace(
                 "a face in the target picture is not named in the warrant",
                 mend="name every person in the picture, each with their own consent, or ask for "
-                "the others to be blurred",
+                "the others to be blurred or replaced",
             )
         del free[shares.index(max(shares))]
 

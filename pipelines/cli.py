@@ -30,7 +30,7 @@ from pipelines.signer_commands import signer_app
 from pipelines.subject_commands import subject_app
 from pipelines.trust_commands import trust_app
 from policies.errors import Error
-from policies.terms import Audience, Category, PersonRole
+from policies.terms import Audience, BystanderPolicy, Category, PersonRole
 
 app = typer.Typer(
     name="facewarrant",
@@ -84,10 +84,14 @@ def run(
     territory: Territories,
     out: Annotated[Path, typer.Option(help="Where the release is written.")],
     bystander: Annotated[list[str] | None, typer.Option(help="Consents of others shown.")] = None,
-    blur_others: Annotated[
-        bool,
-        typer.Option("--blur-others", help="Blur the faces of people nobody named (pictures)."),
-    ] = False,
+    others: Annotated[
+        BystanderPolicy,
+        typer.Option(
+            metavar="<word>",
+            help="What becomes of people nobody named (blur and persona in pictures): "
+            f"{one_of(BystanderPolicy)}.",
+        ),
+    ] = "refuse",
     category: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,7 +131,7 @@ def run(
             audience=audience,
             territories=list(territory),
             categories=list(category or ()),
-            bystanders="blur" if blur_others else "refuse",
+            bystanders=others,
         )
         outcome = run_one(spec, out=out, at=at, observe=terminal.step_printer(json=json))
     terminal.show_outcome(outcome, out, json=json)

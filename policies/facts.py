@@ -71,7 +71,8 @@ class Measured(Document):
     target_faces: Count
     target_faces_resolved: Count
     blurred: Annotated[tuple[PixelBox, ...], Field(strict=False, max_length=MOST_BLURRED)]
-    """Faces of the target that match nobody, to be blurred; empty unless the request says so."""
+    """Faces of the target that match nobody, to be blurred or replaced as the request says; empty
+    where it says neither."""
     unnamed_minor: bool
     """A face that nobody named looks like a minor, or its age could not be measured."""
     source_nudity: NudityLook

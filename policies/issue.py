@@ -91,6 +91,7 @@ def sign_warrant(
         "territories": list(request.territories),
         "people": _name_people(request, measured, heads),
         "blurred": [list(box) for box in measured.blurred],
+        "bystanders": request.bystanders,
         "models": dict(measured.models),
         "policy_sha256": decision.policy_sha256,
         "not_before": decision.evaluated_at,

@@ -72,16 +72,16 @@ REQUEST_RULES: tuple[Rule, ...] = (
         "BYSTANDER",
         ("FLOOR", "GDPR-6-7-9", "CN-DS"),
         "Get the signed consent of everyone shown (name them as bystander), have the faces of "
-        "others blurred (in a picture), or cut them out.",
+        "others blurred or replaced (in a picture), or cut them out.",
         whole(
             lambda f: (
                 0 < f.target_faces_resolved == shown(f)
                 and f.target_faces == f.target_faces_resolved + f.target_faces_blurred
-                and (f.target_faces_blurred == 0 or f.bystanders == "blur")
+                and (f.target_faces_blurred == 0 or f.bystanders in ("blur", "persona"))
             ),
             lambda f: (
                 f"The target picture shows {f.target_faces} face(s), {f.target_faces_resolved} of "
-                f"them matched a consent and {f.target_faces_blurred} would be blurred; the "
+                f"them matched a consent and {f.target_faces_blurred} would be hidden; the "
                 f"request names {shown(f)} people in it and says to {f.bystanders} others."
             ),
         ),

@@ -34,7 +34,10 @@ RegistryAnswer = Literal["clear", "hit", "ambiguous", "unavailable"]
 AgeMethod = Literal["document", "wallet", "in_person", "self_declared", "rendered"]
 LivenessMethod = Literal["video_challenge", "in_person", "rendered", "none"]
 AddendumForm = Literal["US-IL-RELEASE", "CN-SEPARATE", "US-TX-ORIGIN"]
-BystanderPolicy = Literal["refuse", "blur"]
+BystanderPolicy = Literal["refuse", "blur", "persona"]
+"""What happens to people in a picture whom nobody named: no picture is made, or their heads are
+blurred, or their faces replaced by those of rendered people (and blurred where that is not enough).
+"""
 
 ASSURED_AGES: frozenset[AgeMethod] = frozenset({"document", "wallet"})
 """What answers a challenge-25: a document or wallet was shown.

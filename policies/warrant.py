@@ -18,6 +18,7 @@ from policies.facts import PixelBox
 from policies.keys import PublicKey
 from policies.terms import (
     Audience,
+    BystanderPolicy,
     Digest,
     Document,
     KeyId,
@@ -84,6 +85,8 @@ class Warrant(Document):
     people: Annotated[tuple[WarrantPerson, ...], Field(min_length=2, strict=False)]
     blurred: Annotated[tuple[PixelBox, ...], Field(strict=False)]
     """Faces of the target that nobody named; the output shows none of them."""
+    bystanders: BystanderPolicy
+    """How those are made unrecognisable; no other way was decided."""
     models: Mapping[ModelName, Digest]
     policy_sha256: Digest
     not_before: UnixTime

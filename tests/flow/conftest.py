@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ from provenance.c2pa import read_manifest
 from provenance.clip import Form
 from provenance.clip_exchange import Colour
 from provenance.fingerprints import fingerprint
-from provenance.media import decode
+from provenance.media import decode, encode
 from provenance.video_write import encode_segment
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
@@ -128,7 +129,7 @@ def analyser() -> FaceAnalyser:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nets_read_once() -> Iterator[None]:
+def _nets_read_once(looked_at_once: None) -> Iterator[None]:
     """Every deployment opens its own gates; for all of these tests the nets are read once."""
     openers = ((generator.age, "open_age_gate"), (generator.nudity, "open_nudity_gate"))
     with pytest.MonkeyPatch.context() as patch:
@@ -208,3 +209,62 @@ def assert_only_marked() -> Callable[[Path, Deployment], int]:
         return len(found)
 
     return check
+
+
+def assert_nothing_made(house: Any, outcome: Outcome) -> None:
+    """No output anywhere, no use taken, and no warrant that still waits."""
+    assert outcome.release is None
+    assert house.kept() == []
+    assert house.uses() == 0
+    assert set(house.states()) <= {"aborted"}
+    assert house.at.archive.registry.by_request(outcome.request_id) is None
+    assert "release" not in house.kinds()
+
+
+def check_refusal(house: Any, outcome: Outcome, *codes: str) -> None:
+    assert (outcome.status, outcome.codes) == ("refused", codes)
+    assert outcome.message
+    assert outcome.mend
+    assert {finding.code for finding in outcome.findings} == set(codes)
+    for finding in outcome.findings:
+        assert finding.cites, finding
+        assert finding.explain, finding
+        assert finding.mend, finding
+    assert json.loads(json.dumps(outcome.as_json()))["codes"] == list(codes)
+    assert_nothing_made(house, outcome)
+
+
+def check_rejection(house: Any, outcome: Outcome, code: str) -> None:
+    assert (outcome.status, outcome.codes) == ("rejected", (code,))
+    assert outcome.message
+    assert outcome.findings == ()
+    assert_nothing_made(house, outcome)
+
+
+def side_by_side(house: Any, *names: str) -> bytes:
+    frames = [decode(house.picture(name)).frame for name in names]
+    return encode(np.hstack(frames), "image/png")
+
+
+@pytest.fixture(scope="session", name="assert_nothing_made")
+def assert_nothing_made_fixture() -> Callable[..., None]:
+    """`assert_nothing_made(house, outcome)`: no output, no use taken, no warrant that waits."""
+    return assert_nothing_made
+
+
+@pytest.fixture(scope="session", name="check_refusal")
+def check_refusal_fixture() -> Callable[..., None]:
+    """`check_refusal(house, outcome, *codes)`: refused for just that, with what would mend it."""
+    return check_refusal
+
+
+@pytest.fixture(scope="session", name="check_rejection")
+def check_rejection_fixture() -> Callable[..., None]:
+    """`check_rejection(house, outcome, code)`: rejected with that code, and nothing made."""
+    return check_rejection
+
+
+@pytest.fixture(scope="session", name="side_by_side")
+def side_by_side_fixture() -> Callable[..., bytes]:
+    """`side_by_side(house, *names)`: a PNG of several pictures of docs/demo, left to right."""
+    return side_by_side

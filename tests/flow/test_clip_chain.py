@@ -341,8 +341,9 @@ def test_a_consent_to_pictures_is_none_to_videos(house: Any, scene: Path, tmp_pa
     assert told == [], "no frame is decoded without a consent"
 
 
-def test_nobody_is_blurred_in_a_video(made: Film) -> None:
-    made.spec = made.asked(target=made.spec.target, bystanders="blur")
+@pytest.mark.parametrize("bystanders", ["blur", "persona"])
+def test_nobody_is_hidden_in_a_video(made: Film, bystanders: str) -> None:
+    made.spec = made.asked(target=made.spec.target, bystanders=bystanders)
     outcome = made.run()
     assert (outcome.status, outcome.codes) == ("rejected", ("BLUR-UNAVAILABLE",))
     assert "name everybody" in outcome.mend

@@ -31,6 +31,8 @@ from generator.faces import Face, IdThresholds
 from generator.gates import Gates, open_gates
 from generator.laying import lay_out
 from generator.mixing import StyleMixSwapper
+from generator.persona_task import PersonaTask
+from generator.personas import open_personas
 from generator.swap import swap
 from generator.swapper import Rendering, SwapperName, SwapTask, open_swapper
 from generator.templates import pack_template
@@ -56,6 +58,7 @@ from provenance.watermark.learned.message import derive_message_key
 from provenance.watermark.learned.onnx_mark import LearnedMark
 
 SOURCE_BOX, TARGET_BOX = (100, 100, 300, 300), (50, 60, 250, 260)
+STRANGER_BOX = (300, 300, 500, 500)
 COSE = b"\x84\x6aSignature1" + bytes(64)
 
 
@@ -77,6 +80,8 @@ class Site:
     reached: list[str]
     gates: Gates
     folder: Path
+    stranger: bool = False
+    """Whether the warrants say to replace somebody whom nobody named."""
 
     @property
     def medium(self) -> str:
@@ -103,6 +108,10 @@ class Site:
         fields: dict[str, Any] = {"medium": self.medium, "request_id": name} | changes
         consent = {"face": pack_template(self.face(SOURCE_BOX).id_vector), "media": MEDIA}
         people = [(office.enrol(**consent), r) for r in ("source_identity", "target_body")]
+        seen: dict[str, Any] = {}
+        if self.stranger:
+            fields |= {"bystanders": "persona"}
+            seen = {"blurred": [STRANGER_BOX], "target_faces": 2}
         request = office.request(
             people,
             source_sha256=source.sha256,
@@ -111,7 +120,7 @@ class Site:
         )
         boxes = {"source_identity": SOURCE_BOX, "target_body": TARGET_BOX}
         models = {"idnet": MODEL_SHA256, **self.gates.models}
-        measured = office.measured(request, boxes=boxes, models=models)
+        measured = office.measured(request, boxes=boxes, models=models, **seen)
         return office.desk.admit(request, measured)
 
     def task(self, warrant: ActiveWarrant) -> SwapTask:
@@ -184,6 +193,7 @@ def site(
     target = clip if name in FOR_CLIPS else studio.picture("persona2_0")
     folder = tmp_path / "work"
     made = Site(studio, studio.picture("persona1_0"), target, None, reached, gates, folder)  # type: ignore[arg-type]
+    made.stranger = name in FOR_STRANGERS
     made.good = made.warrant(made.source, made.target)
     return made
 
@@ -235,6 +245,15 @@ def stale_task(site: Site, warrant: Any) -> SwapTask:
         target_face=site.face(TARGET_BOX),
     )
     return task
+
+
+def door_persona(site: Site, warrant: Any) -> object:
+    return PersonaTask(
+        stale_task(site, warrant),
+        target_face=site.face(STRANGER_BOX),
+        persona=open_personas().people[0],
+        persona_face=site.face(SOURCE_BOX),
+    )
 
 
 def door_render(name: str) -> Callable[[Site, Any], object]:
@@ -351,6 +370,7 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     "generator.swap.swap": door_swap,
     "generator.clip_swap.swap_clip": door_swap,
     "generator.swapper.SwapTask.__init__": door_task,
+    "generator.persona_task.PersonaTask.__init__": door_persona,
     "generator.laying.lay_out": door_lay_out,
     **{name_of(open_swapper(n), "render"): door_render(n) for n in get_args(SwapperName)},
     # With a network that notes it was reached, in place of the shipped one.
@@ -378,12 +398,16 @@ FOR_CLIPS = {
 }
 """Doors whose target is a video."""
 
+FOR_STRANGERS = {"generator.persona_task.PersonaTask.__init__"}
+"""Doors that open only for a warrant under which strangers are replaced."""
+
 LAY_OUT = (".render", ".mix", ".lay_out")
 """How the names of those doors end that put one face onto another."""
 
 SEE_MEDIUM = {
     "generator.swap.swap",
     "generator.swapper.SwapTask.__init__",
+    *FOR_STRANGERS,
     *(name for name in DOORS if name.endswith(LAY_OUT)),
     "provenance.draft.Draft.__init__",
     "provenance.release.release",
@@ -657,7 +681,7 @@ def test_capability_cannot_be_constructed(site: Site, grant: object) -> None:
 
 
 @pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps])
-@pytest.mark.parametrize("what", ["warrant", "payload", "draft", "task"])
+@pytest.mark.parametrize("what", ["warrant", "payload", "draft", "task", "persona"])
 def test_capability_cannot_be_copied_or_pickled(
     site: Site, what: str, copier: Callable[[object], object]
 ) -> None:
@@ -666,6 +690,7 @@ def test_capability_cannot_be_copied_or_pickled(
         "payload": lambda: issue_payload(site.good, rng=bytes),
         "draft": lambda: site.draft(site.good),
         "task": lambda: site.task(site.good),
+        "persona": lambda: open_personas().people[0],
     }[what]()
     with pytest.raises(Error) as caught:
         copier(value)
@@ -732,7 +757,8 @@ def test_capability_of_another_desk_gets_nothing_out_here(
 # ------------------------------------------------------------------------------ no door untested
 
 GUARDED = re.compile(
-    r"\b(ActiveWarrant|(Clip)?Draft|Layers|Payload|Permit|Signed|Released(Clip)?|Rendering|SwapTask)\b"
+    r"\b(ActiveWarrant|Composite|(Clip)?Draft|Layers|Lay|Payload|Permit|PersonaTask|Signed|Released(Clip)?"
+    r"|Rendering|SwapTask)\b"
 )
 
 NO_DOORS: dict[str, str] = {
@@ -741,6 +767,11 @@ NO_DOORS: dict[str, str] = {
     "generator.swap.require_named": "reads face boxes out of a warrant; only raises",
     "generator.swapper.named_boxes": "reads face boxes out of a warrant",
     "generator.swapper.require_task": "the check of every render; only returns what is permitted",
+    "generator.persona_task.require_persona_task": "the check of lay_out; makes nothing",
+    "generator.bystanders.protect": "hides faces, or lays personas out through lay_out, a door",
+    "generator.bystanders.replace_faces": "the same, with the lay_out that it is given",
+    "generator.composite.compose": "lays a pair of the ledger out through lay_out, a door",
+    "generator.ledger_pair.keep_composite": "what compose has made; see the last test",
     "generator.laying.paste": "puts a window back that lay_out, a door, has laid out",
     "generator.mixing.repaint": "changes layers that lay_out, a door, has laid out",
     "generator.mixing.Finish.apply": "protocol; changes layers that lay_out has laid out",
@@ -858,11 +889,19 @@ def test_every_callable_that_returns_pixels_is_a_door_or_says_why_not() -> None:
     assert all(PIXELS.values())
 
 
-def test_layers_are_made_in_lay_out_alone() -> None:
-    makers = {
+def callers_of(name: str) -> set[str]:
+    return {
         path.name
         for package in ("generator", "detector", "pipelines")
         for path in (Path(__file__).parents[2] / package).glob("*.py")
-        if re.search(r"\bLayers\(", path.read_text(encoding="utf-8"))
+        if re.search(rf"(?<!def )\b{name}\(", path.read_text(encoding="utf-8"))
     }
-    assert makers == {"laying.py"}
+
+
+def test_layers_are_made_in_lay_out_alone() -> None:
+    assert callers_of("Layers") == {"laying.py"}
+
+
+def test_composites_are_kept_by_compose_alone() -> None:
+    assert callers_of("keep_composite") == {"composite.py"}
+    assert callers_of("Composite") == {"ledger_pair.py"}

@@ -84,7 +84,7 @@ class Ended:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nets_read_once() -> Iterator[None]:
+def _nets_read_once(looked_at_once: None) -> Iterator[None]:
     """Every deployment opens its own nets; for all of these tests their files are read once."""
     openers = (
         (pipelines.deployment, "open_analyser"),

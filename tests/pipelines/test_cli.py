@@ -259,7 +259,8 @@ def test_strangers_are_refused_or_blurred_as_was_asked(cli: Cli, home: Any, tmp_
     refused = cli(*words, "--json")
     assert (refused.code, refused.json["codes"]) == (3, ["BYSTANDER"])
     assert not out.exists()
-    assert cli(*words, "--blur-others").code == 0
+    assert cli(*words, "--others", "ignore").code == 2, "no other word is taken"
+    assert cli(*words, "--others", "blur").code == 0
     changed = np.abs(decode(out.read_bytes()).frame.astype(int) - np.hstack(two).astype(int))
     assert changed[150:350, 650:850].mean() > 10, "where the stranger's face was"
     assert cli("verify", out).code == 0

@@ -150,6 +150,7 @@ TWINS: list[tuple[tuple[str, ...], Callable[[FACTS], None]]] = [
     (("BYSTANDER",), _blurred(2, "refuse")),
     (("BYSTANDER",), _blurred(3, "blur")),
     (("BYSTANDER",), _blurred(1, "blur")),
+    (("BYSTANDER",), _blurred(3, "persona")),
     (("BYSTANDER-MINOR",), _whole(unnamed_minor=True)),
     *((("NUDITY",), _whole(source_nudity=s)) for s in ("review", "found", "unavailable")),
     *((("NUDITY",), _whole(target_nudity=s)) for s in ("review", "found", "unavailable")),

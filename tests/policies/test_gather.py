@@ -226,6 +226,9 @@ def test_what_a_person_barred_is_barred_whatever_the_other_opted_in_to(office: A
     ("says", "faces", "blurred", "expected"),
     [
         ("blur", 3, 2, set()),
+        ("persona", 3, 2, set()),
+        ("persona", 1, 0, set()),
+        ("persona", 4, 2, {"BYSTANDER"}),
         ("blur", 1, 0, set()),
         ("refuse", 3, 2, {"BYSTANDER"}),
         ("blur", 4, 2, {"BYSTANDER"}),

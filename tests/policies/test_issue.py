@@ -51,7 +51,7 @@ def test_a_warrant_says_what_was_asked_measured_and_decided(office: Any) -> None
     assert [(p.record_id, p.role, p.box, p.consent_head) for p in warrant.people] == [
         (person.record_id, person.role, boxes[person.role], HEAD) for person in request.people
     ]
-    assert warrant.blurred == ((0, 0, 2, 2),)
+    assert (warrant.blurred, warrant.bystanders) == (((0, 0, 2, 2),), "blur")
     assert dict(warrant.models) == dict(measured.models)
     assert warrant.log_origin == "log.test/other"
     assert (warrant.decision_index, warrant.log_size) == (7, 8)

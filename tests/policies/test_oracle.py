@@ -94,7 +94,7 @@ WHOLE: dict[str, st.SearchStrategy[Any]] = {
     "audience": st.sampled_from(["internal", "paid_ads"]),
     "territories": some("DE FR US-IL"),
     "categories": some("political tobacco minors_context"),
-    "bystanders": st.sampled_from(["refuse", "blur"]),
+    "bystanders": st.sampled_from(["refuse", "blur", "persona"]),
     "purpose_known": st.booleans(),
     "marks": MARKS,
     "required_marks": MARKS,

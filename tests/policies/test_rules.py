@@ -206,7 +206,7 @@ def test_the_words_say_what_was_found(
         ({"territories": []}, "TERRITORY-SCOPE", "the request is for nothing"),
         ({"source_nudity": "review"}, "NUDITY", "'review' of the source and 'clear' of the target"),
         ({"target_faces": 3, "target_faces_blurred": 1}, "BYSTANDER",
-         "shows 3 face(s), 1 of them matched a consent and 1 would be blurred; the request names 1 "
+         "shows 3 face(s), 1 of them matched a consent and 1 would be hidden; the request names 1 "
          "people in it and says to refuse others"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ from policies.law import LawBook
 from policies.request import MOST_PEOPLE
 from policies.rules import RULES
 from policies.tables import DECISION, RELEASE, RELEASE_PERSON
+from policies.terms import BystanderPolicy
 from policies.warrant import Warrant, WarrantInvalid, read_warrant
 from policies.warrants import ActiveWarrant, WarrantDesk, require_active
 
@@ -778,6 +779,21 @@ def test_blurred_faces_are_named_in_the_warrant(office: Any) -> None:
     for blurred in ((), warrant.blurred[:1], (*warrant.blurred, (0, 0, 1, 1))):
         fewer = warrant.model_copy(update={"blurred": blurred})
         invalid("WARRANT-FORGED", office.desk.check, fewer, state="started")
+
+
+@pytest.mark.parametrize("asked", get_args(BystanderPolicy))
+def test_what_was_decided_on_strangers_is_signed(office: Any, asked: str) -> None:
+    request = office.swap_request(bystanders=asked)
+    boxes = [] if asked == "refuse" else [[1, 2, 30, 40]]
+    warrant = office.desk.admit(
+        request, office.measured(request, blurred=boxes, target_faces=1 + len(boxes))
+    )
+    assert warrant.bystanders == asked
+    assert read_warrant(warrant.encode()).bystanders == asked
+    office.desk.start(warrant)
+    for other in set(get_args(BystanderPolicy)) - {asked}:
+        changed = warrant.model_copy(update={"bystanders": other})
+        invalid("WARRANT-FORGED", office.desk.check, changed, state="started")
 
 
 # --- uses and races -----------------------------------------------------------------------------

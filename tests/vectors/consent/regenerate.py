@@ -186,6 +186,7 @@ def _warrant(
         "territories": ["DE"],
         "people": people,
         "blurred": [],
+        "bystanders": "refuse",
         "models": {"idnet": sha256_hex(b"model")},
         "policy_sha256": sha256_hex(b"the rules of another day"),
         "not_before": NOW,
