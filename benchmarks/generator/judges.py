@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from generator.age import crops_of
+from benchmarks.generator.temporal import EYE_CORNERS
 from generator.faces import Face, FaceAnalyser, Frame
 from generator.fit import LEFT_LIDS, LIPS, RIGHT_LIDS, fit_neutral, measure_opening
-from generator.weights import WeightSession, open_session
+from generator.second_net import SecondNet, open_second_net
 
 Vector = npt.NDArray[np.float32]
 JUDGES = ("faceres", "idnet")
@@ -33,7 +33,7 @@ class Judges:
 
     def __init__(self, analyser: FaceAnalyser, threads: int = 1) -> None:
         self._analyser = analyser
-        self._second: WeightSession = open_session("faceres", threads=threads)
+        self._second: SecondNet = open_second_net(threads)
 
     def look(self, frame: Frame) -> Judged | None:
         """Return the largest face of a BGR uint8 frame, or None."""
@@ -44,12 +44,7 @@ class Judges:
 
     def embed(self, frame: Frame, face: Face) -> dict[str, Vector]:
         """Return the vectors of a face: `idnet` as it is, `faceres` the unit mean of two crops."""
-        side = self._second.card.picture.side_px
-        crops = [crop for _, crop in crops_of(frame, face, side)][:2]
-        seen = [self._second.run(np.ascontiguousarray(c[:, :, ::-1]))["embedding"] for c in crops]
-        mean = np.mean([value.ravel() for value in seen], axis=0)
-        unit = (mean / max(float(np.linalg.norm(mean)), 1e-9)).astype(np.float32)
-        return {"idnet": face.id_vector, "faceres": unit}
+        return {"idnet": face.id_vector, "faceres": self._second.embed(frame, face)}
 
 
 def distance(judge: str, first: Judged, second: Judged) -> float:
@@ -63,6 +58,22 @@ def pose_gap(first: Face, second: Face) -> float:
     turns = [fit_neutral(face.mesh).rotation for face in (first, second)]
     cosine = (np.trace(turns[0].T @ turns[1]) - 1) / 2
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def turn_gaps(first: Face, second: Face) -> dict[str, float]:
+    """Return how far yaw, pitch and roll are apart, each in degrees and without its sign."""
+    names = ("yaw_deg", "pitch_deg", "roll_deg")
+    return {
+        name: abs(float((a - b + 180) % 360 - 180))
+        for name, a, b in zip(names, first.pose, second.pose, strict=True)
+    }
+
+
+def landmark_gap(first: Face, truth: Face) -> float:
+    """Return the mean distance of the 468 points in the picture, in eye distances of `truth`."""
+    one, other = EYE_CORNERS
+    unit = max(float(np.linalg.norm(truth.mesh[one] - truth.mesh[other])), 1e-6)
+    return float(np.linalg.norm((first.mesh - truth.mesh)[:, :2], axis=1).mean()) / unit
 
 
 def expression_gap(first: Face, second: Face) -> float:

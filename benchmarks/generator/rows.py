@@ -1,15 +1,17 @@
 """The rows of the table: what is made of one pair, from the plain copy to the whole stack.
 
-`target` is the plain copy, a strong wrong answer; `geo-half` takes half of the source's shape;
-`label` is the true swap, the ceiling on renders.
+`target` is the plain copy, a strong wrong answer; `target-jpeg` the same at JPEG quality 90, which
+shows how much of a figure is noise; `geo-half` takes half of the source's shape; `label` is the
+true swap, the ceiling on renders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +21,12 @@ from generator.ledger_pair import LedgerPair
 from generator.mixing import StyleMixSwapper, open_stylemix
 from provenance.data_ledger import AdmittedPicture
 
-ROWS = ("target", "geo-half", "geo", "stylemix", "stylemix+mdrn", "stylemix+mdrn+errs")
+NOISE_ROW = "target-jpeg"
+NOISE_QUALITY = 90
+ROWS = (
+    *("target", NOISE_ROW, "geo-half", "geo"),
+    *("stylemix", "stylemix+mdrn", "stylemix+errs", "stylemix+mdrn+errs"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +46,12 @@ def make(row: str, permit: LedgerPair) -> Made:
 def _copy(permit: LedgerPair) -> Made:
     layers = lay_out(permit, SHAPE_BLEND)
     return _finish(permit, layers.target, layers.mask, layers)
+
+
+def _compressed(permit: LedgerPair) -> Made:
+    made = _copy(permit)
+    _, jpeg = cv2.imencode(".jpg", made.frame, [cv2.IMWRITE_JPEG_QUALITY, NOISE_QUALITY])
+    return replace(made, frame=np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8))
 
 
 def _geo(amount: float) -> Callable[[LedgerPair], Made]:
@@ -75,10 +88,12 @@ def _finish(
 
 _MAKERS: Mapping[str, Callable[[LedgerPair], Made]] = {
     "target": _copy,
+    NOISE_ROW: _compressed,
     "geo-half": _geo(0.5),
     "geo": _geo(SHAPE_BLEND),
     "stylemix": _mixed(),
     "stylemix+mdrn": _mixed("mdrn"),
+    "stylemix+errs": _mixed("errs"),
     "stylemix+mdrn+errs": _mixed("mdrn", "errs"),
 }
 

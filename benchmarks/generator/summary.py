@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from benchmarks.generator.catchlight import score
 
 DRAWS = 2000
 LEVEL = (2.5, 97.5)
 
 SHARES = ("margin", "gallery_margin")
 """Figures of which the share above 0 is told as well."""
+CATCHLIGHT = ("f1", "precision", "recall", "position", "position_p95", "area", "peak")
+
+Row = Mapping[str, Any]
+Draws = Sequence[np.ndarray[Any, Any]]
 
 
-def summarise(results: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
+def summarise(results: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     """Return figure -> {mean, low, high, n}: 95 % bootstrap intervals over source people.
 
-    `progress` is 1 - sum(changed) / sum(copied); `<judge>_margin_above_0` a share.
+    `progress` is 1 - sum(changed) / sum(copied); `<judge>_margin_above_0` a share; `catchlight_...`
+    are of all eyes together: presence, and medians over the eyes with a catchlight in both.
     """
     rng = np.random.default_rng(seed)
     people = sorted({str(row["source_person"]) for row in results})
@@ -29,15 +37,36 @@ def summarise(results: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, 
         if not totals[:, 1].any():
             continue
         means = [_ratio(totals[draw].sum(0), name) for draw in draws]
-        low, high = np.nanpercentile(means, LEVEL)
         n = sum(_source_of(name) in row for row in results)
-        out[name] = {
-            "mean": _ratio(totals.sum(0), name), "low": float(low), "high": float(high), "n": n,
-        }  # fmt: skip
+        out[name] = _interval(_ratio(totals.sum(0), name), means, n)
+    return out | _eyes(groups, draws)
+
+
+def _interval(mean: float, means: Sequence[float], n: int) -> dict[str, float]:
+    low, high = np.nanpercentile(means, LEVEL)
+    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
+
+
+def _eyes(groups: Sequence[Sequence[Row]], draws: Draws) -> dict[str, Any]:
+    """Return the catchlight figures of all eyes that count, and the share of those that do not."""
+    eyes = [[pair for row in group for pair in row.get("eyes", ())] for group in groups]
+    excluded = sum(row.get("excluded_eyes", 0) for group in groups for row in group)
+    count = sum(len(some) for some in eyes)
+    if not count + excluded:
+        return {}
+    share = excluded / (count + excluded)
+    out: dict[str, Any] = {"catchlight_excluded": {"mean": share, "n": count + excluded}}
+    drawn = [score([pair for k in draw for pair in eyes[k]]) for draw in draws] if count else []
+    found = score([pair for some in eyes for pair in some], excluded=excluded)
+    for name in CATCHLIGHT:
+        value = float(getattr(found, name))
+        values = [float(getattr(one, name)) for one in drawn]
+        if count and math.isfinite(value):
+            out[f"catchlight_{name}"] = _interval(value, values, count)
     return out
 
 
-def _names(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _names(results: Sequence[Row]) -> list[str]:
     plain = sorted(
         {k for row in results for k, v in row.items() if isinstance(v, float) and k != "copied"}
     )
@@ -49,7 +78,7 @@ def _source_of(name: str) -> str:
     return "changed" if name == "progress" else name.removesuffix("_above_0")
 
 
-def _totals(group: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
+def _totals(group: Sequence[Row], name: str) -> tuple[float, float]:
     """Return numerator and denominator of a figure over one person's results."""
     if name == "progress":
         return sum(r["changed"] for r in group), sum(r["copied"] for r in group)

@@ -43,7 +43,7 @@ def time_sizes(
         permit = admit_pair(source, frame, analyser, now)
         layers = lay_out(permit, 1.0)
         faces = permit.source_face, permit.target_face
-        picture, _ = repaint(network, layers, faces)
+        picture = repaint(network, layers, faces).picture
         stages: dict[str, Callable[[], object]] = {
             "analyse": lambda frame=frame: analyser.analyse(frame),  # type: ignore[misc]
             "lay out": lambda permit=permit: lay_out(permit, 1.0),  # type: ignore[misc]
