@@ -70,6 +70,20 @@ class Square:
         )  # fmt: skip
         return np.asarray(out, np.float32)
 
+    def follow(self, points: npt.NDArray[np.floating], flow: Image) -> npt.NDArray[np.float64]:
+        """Return points (n, 3) of the picture where `move` by this flow takes them; z stays.
+
+        A pixel at q shows what was at q + flow(q), so q is looked for in three rounds.
+        """
+        start = self.place(points)
+        place = start
+        for _ in range(3):
+            x, y = (np.ascontiguousarray(place[None, :, axis]) for axis in (0, 1))
+            place = start - cv2.remap(flow, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)[0]
+        moved = np.array(points, np.float64)
+        moved[:, :2] += (place - start) @ np.linalg.inv(self.matrix[:, :2]).T
+        return moved
+
     def place(self, points: npt.NDArray[np.floating]) -> Image:
         """Return points (n, 2 or more) of the picture as x, y in the square, float32 (n, 2)."""
         xy = points[:, :2].astype(np.float64)

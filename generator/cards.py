@@ -49,15 +49,28 @@ def own_origin(module: str, ledger: bytes, version: str) -> Origin:
     return Origin(package=OWN, version=version, graph=module, files=files)
 
 
-def require_rendered(rows: Sequence[LedgerRow]) -> Training:
-    """Return the training record of rendered data; raises WeightRefused for anything else."""
-    real = sorted({row.set for row in rows if not row.person.startswith("persona:")})
-    if real:
+def describe_training(rows: Sequence[LedgerRow]) -> Training:
+    """Return the training record of a run's pictures: rendered people, or who consented to it.
+
+    Raises WeightRefused for pictures of somebody who did not.
+    """
+    real = [row for row in rows if row.is_of_real_people]
+    if not real:
+        return RENDERED
+    held = {row.set for row in real if not (row.training_of_released_models and row.consent_id)}
+    if held:
         raise WeightRefused(
-            f"the run saw pictures that are not rendered: {', '.join(real)}",
-            mend="write their consent basis into the card by hand",
+            f"the run saw people who did not agree to released weights: {', '.join(sorted(held))}",
+            mend="train without them",
         )
-    return RENDERED
+    people, consents = ({getattr(row, name) for row in real} for name in ("person", "consent_id"))
+    sets = ", ".join(sorted({row.set for row in real}))
+    return Training(
+        data=f"{len(real)} photographs of {len(people)} people ({sets}) and "
+        f"{len(rows) - len(real)} rendered pictures",
+        consent_basis=f"{len(consents)} consents that cover this training, each named in the data "
+        "ledger of the run; what rests on one that is withdrawn is told by runs_using",
+    )
 
 
 def require_release(purpose: Purpose) -> None:

@@ -11,7 +11,8 @@ checkerboard. Finishing steps (`detail`, `eyes`) come after it, each switchable.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ from generator.runtime import Device, Network, open_network
 from generator.swapper import Rendering, SwapTask, require_task
 
 Image = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
 Boost = Literal[1, 2, 4]
 
 WEIGHTS = "stylemix"
@@ -57,6 +59,16 @@ class Finish(Protocol):
         ...
 
 
+class Repainted(NamedTuple):
+    """What the network makes of layers: the window (h, w, 3), BGR float32 0..255; `reach` (h, w)
+    0..1, where it may differ from the composite; `mesh` (468, 3), where the flow took the points.
+    """
+
+    picture: Image
+    reach: Image
+    mesh: Points
+
+
 class StyleMixSwapper:
     """The swapper `stylemix`: the network's changes on geo's layers, then the finishing steps.
 
@@ -70,7 +82,7 @@ class StyleMixSwapper:
     ) -> None:
         self._network, self._boost, self._finishes = network, boost, tuple(finishes)
         steps = "".join(f"+{step.name}-{step.version}" for step in self._finishes)
-        self.version = f"1+boost{boost}{steps}"
+        self.version = f"2+boost{boost}{steps}"
         self.models: Mapping[str, str] = {
             **network.models,
             **{name: digest for step in self._finishes for name, digest in step.models.items()},
@@ -89,16 +101,17 @@ class StyleMixSwapper:
         """
         layers = lay_out(permit, SHAPE_BLEND)
         faces = permit.source_face, permit.target_face
-        picture, reach = repaint(self._network, layers, faces, self._boost)
+        made = repaint(self._network, layers, faces, self._boost)
+        picture, moved = made.picture, replace(layers, mesh=made.mesh)
         for step in self._finishes:
-            picture = step.apply(picture, layers)
-        return picture, np.maximum(layers.mask, reach), layers
+            picture = step.apply(picture, moved)
+        return picture, np.maximum(layers.mask, made.reach), layers
 
 
 def repaint(
     network: Network, layers: Layers, faces: tuple[Face, Face], boost: Boost = 1
-) -> tuple[Image, Image]:
-    """Return what the network makes of the composite (h, w, 3), and where it may (h, w), 0..1.
+) -> Repainted:
+    """Return what the network makes of the composite.
 
     faces: source and target, for their identity vectors. The flow moves the full composite; only
     what is painted comes from the square.
@@ -123,7 +136,8 @@ def repaint(
     moved = square.move(layers.composite, flow * boost)
     painted = square.put_back(paint * 127.5) * (reach[..., None] > 0)
     picture = blend.lay_over(layers.composite, moved, reach) + painted
-    return np.clip(picture, 0, 255), reach
+    mesh = square.follow(layers.mesh, flow * boost)
+    return Repainted(np.clip(picture, 0, 255), reach, mesh)
 
 
 def network_side(network: Network) -> int:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from generator.batches import Disturbed
 from generator.stylemix import StyleMixShape
 
 
@@ -21,7 +22,7 @@ from generator.stylemix import StyleMixShape
 class Weights:
     """How much each loss counts.
 
-    identity: a quarter of it comes over the first fifth of a run, the rest after the middle: first
+    identity: a quarter of it comes over the first fifth of a run, the rest after three tenths: first
     what the swap looks like, then who it is.
 
     distilled: L1 to a teacher, where there is one (`--teacher`).
@@ -44,8 +45,8 @@ class Preset:
     """One run of `steps` steps. forward, reverse: shares of a batch; the rest swap onto themselves.
 
     texture_dropout: how often the network sees the target where the source's pixels would lie; the
-    knob from a few people (.1) to a platform's thousands (1). judged: samples of a batch that the
-    identity net looks at. variants: disturbed copies of each triplet.
+    knob from a few people (.1) to a platform's thousands (1). disturbed: how, at each step. judged:
+    samples of a batch that the identity net looks at. variants: disturbed copies of each triplet.
     """
 
     shape: StyleMixShape
@@ -58,6 +59,7 @@ class Preset:
     forward: float = 0.5
     reverse: float = 0.4
     texture_dropout: float = 0.1
+    disturbed: Disturbed = field(default_factory=Disturbed)
     weights: Weights = field(default_factory=Weights)
     report_every: int = 500
     ema_decay: float = 0.999
@@ -75,8 +77,8 @@ ADVERSARY_FROM: Final = 0.6
 UNLABELLED_FROM: Final = 0.5
 IDENTITY_FIRST: Final = 0.25
 IDENTITY_RAMP: Final = 0.2
-IDENTITY_FROM: Final = 0.5
-IDENTITY_FULL: Final = 0.6
+IDENTITY_FROM: Final = 0.3
+IDENTITY_FULL: Final = 0.4
 WARM_UP: Final = 0.01
 
 SMALL: Final = StyleMixShape(

@@ -29,7 +29,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from generator.samples import Batch, SampleSet, load_samples
+from generator.batches import Batch
+from generator.samples import SampleSet, load_samples
 from generator.watch import changed_error
 from generator.weights import MODELS_FOLDER, read_weight, session_options
 

@@ -24,9 +24,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from generator.batches import Batch, disturb, drop_texture, mirror
 from generator.faces import Face, FaceAnalyser
 from generator.presets import Preset
-from generator.topology import load_topology
 from generator.triplets import (
     Kind,
     Sample,
@@ -46,33 +46,6 @@ from provenance.watermark.learned.errors import TrainingRefused
 KINDS: tuple[Kind, ...] = ("forward", "reverse", "same")
 
 
-class Batch(NamedTuple):
-    """What one step sees; pictures (n, 3, side, side) in -1..1, BGR, on the run's device.
-
-    inputs (n, 12, side, side): target, pulled, warped, composite. mask (n, 1, side, side) in 0..1.
-    Points (n, 468, 2) in square pixels. ids (n, d). kind (n,): index into KINDS.
-    """
-
-    inputs: Tensor
-    label: Tensor
-    mask: Tensor
-    label_points: Tensor
-    composite_points: Tensor
-    id_source: Tensor
-    id_target: Tensor
-    kind: Tensor
-
-    @property
-    def target(self) -> Tensor:
-        """The target alone."""
-        return self.inputs[:, :3]
-
-    @property
-    def composite(self) -> Tensor:
-        """What geo made."""
-        return self.inputs[:, 9:12]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleSet:
     """Samples as tensors, by name as in `Sample`; `kind` int64 (n,), `rows` of the data ledger."""
@@ -86,6 +59,13 @@ class SampleSet:
     def to(self, device: str) -> SampleSet:
         """Return the set on a device."""
         return SampleSet({k: v.to(device) for k, v in self.tensors.items()}, self.rows)
+
+    def join(self, more: Sequence[Sample], rows: Sequence[LedgerRow]) -> SampleSet:
+        """Return the set with more samples, which rest on these rows."""
+        added = _stack(more)
+        tensors = {name: torch.cat([own, added[name]]) for name, own in self.tensors.items()}
+        known = {row.sha256: row for row in (*self.rows, *rows)}
+        return SampleSet(tensors, tuple(known[digest] for digest in sorted(known)))
 
     def take(self, index: Tensor) -> Batch:
         """Return the samples of an index (n,), undisturbed."""
@@ -103,7 +83,7 @@ class SampleSet:
         )
 
     def draw(self, preset: Preset, rng: torch.Generator) -> Batch:
-        """Return a batch in the preset's shares, mirrored and tinted at random."""
+        """Return a batch in the preset's shares, mirrored and disturbed at random."""
         shares = torch.tensor([preset.forward, preset.reverse, 1 - preset.forward - preset.reverse])
         wanted = torch.multinomial(shares, preset.batch, replacement=True, generator=rng)
         spot = torch.rand(preset.batch, generator=rng)
@@ -114,9 +94,9 @@ class SampleSet:
                 for k, s in zip(wanted.tolist(), spot.tolist(), strict=True)
             ]
         )
-        batch = _tint(self.take(index), rng)
-        batch = _drop_texture(batch, preset.texture_dropout, rng)
-        return _mirror(batch) if bool(torch.rand((), generator=rng) < 0.5) else batch
+        batch = disturb(self.take(index), preset.disturbed, rng)
+        batch = drop_texture(batch, preset.texture_dropout, rng)
+        return mirror(batch) if bool(torch.rand((), generator=rng) < 0.5) else batch
 
     def parts(self, kind: Kind, size: int) -> Iterator[Batch]:
         """Yield all samples of a kind in order, `size` at a time."""
@@ -125,54 +105,18 @@ class SampleSet:
             yield self.take(wanted[start : start + size])
 
 
-def _tint(batch: Batch, rng: torch.Generator) -> Batch:
-    """Change gain, balance and gamma of all pictures of a sample alike."""
-    n = len(batch.label)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return (low + (high - low) * torch.rand(shape, generator=rng)).to(batch.label.device)
-
-    gain = uniform(0.9, 1.1, n, 1, 3, 1, 1) * uniform(0.8, 1.2, n, 1, 1, 1, 1)
-    gamma = uniform(0.8, 1.25, n, 1, 1, 1, 1)
-    side = batch.label.shape[-1]
-    pictures = torch.cat([batch.inputs, batch.label], 1).view(n, 5, 3, side, side)
-    tinted = (((pictures + 1) / 2).clamp(1e-4, 1) ** gamma * gain).clamp(0, 1) * 2 - 1
-    return batch._replace(inputs=tinted[:, :4].flatten(1, 2), label=tinted[:, 4])
-
-
-def _drop_texture(batch: Batch, share: float, rng: torch.Generator) -> Batch:
-    """Show the target where the source's pixels would lie, in that share of the samples."""
-    dropped = (torch.rand(len(batch.label), generator=rng) < share).to(batch.label.device)
-    plain = batch.target.repeat(1, 4, 1, 1)
-    return batch._replace(inputs=torch.where(dropped[:, None, None, None], plain, batch.inputs))
-
-
-def _mirror(batch: Batch) -> Batch:
-    mirror = torch.from_numpy(load_topology().mirror).to(batch.label.device)
-    side = batch.label.shape[-1]
-
-    def flip(points: Tensor) -> Tensor:
-        points = points[:, mirror].clone()
-        points[..., 0] = side - 1 - points[..., 0]
-        return points
-
-    return batch._replace(
-        inputs=batch.inputs.flip(-1),
-        label=batch.label.flip(-1),
-        mask=batch.mask.flip(-1),
-        label_points=flip(batch.label_points),
-        composite_points=flip(batch.composite_points),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """A `personas` folder, the ledger that admits its pictures, and what they are wanted for."""
+    """A `personas` folder, the ledger that admits its pictures, and what they are wanted for.
+
+    photos: a folder of photographs of people who consented to training, by the same ledger.
+    """
 
     folder: Path
     ledger: DataLedger
     purpose: Purpose
     now: datetime
+    photos: Path | None = None
 
     def admit(self, shot: Shot) -> AdmittedPicture:
         """Return one picture of a scene, as the ledger gives it out; raises DataRefused."""
@@ -220,7 +164,7 @@ def build_samples(
     rows = tuple(used[digest] for digest in sorted(used))
     make = partial(_make, stock.folder, rows, stock.purpose, stock.now)
     samples = [sample for group in _map(make, orders, jobs) for sample in group]
-    if missing := sorted(set(KINDS) - {sample.triplet.kind for sample in samples}):
+    if missing := sorted(set(KINDS) - {sample.kind for sample in samples}):
         raise TrainingRefused(f"no {missing[0]} triplet of the {part} part can be laid out")
     return SampleSet(_stack(samples), rows)
 
@@ -257,7 +201,7 @@ def _stack(samples: Sequence[Sample]) -> dict[str, Tensor]:
         name: torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
         for name in names
     }
-    return tensors | {"kind": torch.tensor([KINDS.index(s.triplet.kind) for s in samples])}
+    return tensors | {"kind": torch.tensor([KINDS.index(s.kind) for s in samples])}
 
 
 def write_samples(path: Path, samples: SampleSet, digest: str) -> None:

@@ -21,7 +21,7 @@ from generator.cards import (
     describe_twin,
     own_origin,
     require_release,
-    require_rendered,
+    describe_training,
     write_product,
 )
 from generator.export import export_graph, pack_weights, round_to_half
@@ -58,7 +58,8 @@ KNOWN_FAILURES = (
 class Trained(NamedTuple):
     """What a run leaves: averages, settings, the rows of its data, and what was measured of it.
 
-    purpose: what the ledger gave its pictures out for. measured: `Run.report`.
+    purpose: what the ledger gave its pictures out for. measured: `Run.report`. parents: SHA-256 of
+    the weights that the run began with or learned from.
     """
 
     net: StyleMixNet
@@ -66,24 +67,29 @@ class Trained(NamedTuple):
     rows: Sequence[LedgerRow]
     purpose: Purpose
     measured: Mapping[str, Mapping[str, Any]]
+    parents: tuple[str, ...] = ()
 
 
-def ship(trained: Trained, folder: Path, *, now: datetime, code: str) -> WeightCard:
-    """Write `stylemix.onnx`, `.safetensors` and `.toml` into `folder`; return the card.
+def ship(
+    trained: Trained, folder: Path, name: str = NAME, *, now: datetime, code: str
+) -> WeightCard:
+    """Write `.onnx`, `.safetensors` and `.toml` of that name into `folder`; return the card.
 
     code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
     """
     require_release(trained.purpose)
     preset, rows = trained.preset, trained.rows
-    training = require_rendered(rows)
+    training = describe_training(rows)
     half, inputs = round_to_half(trained.net), _examples(preset.shape)
     outputs = ("image", "flow", "reach", "paint")
     graph = export_graph(half, inputs, outputs)
     weights, ledger = pack_weights(half), ledger_bytes(rows)
+    run = describe_run(preset.as_json(), preset.steps, rows, trained.purpose, code)
+    run = run.model_copy(update={"parents": trained.parents})
     card = WeightCard(
-        name=NAME,
+        name=name,
         task="swap",
-        file=f"{NAME}.onnx",
+        file=f"{name}.onnx",
         sha256=sha256_hex(graph),
         bytes=len(graph),
         origin=own_origin("generator/stylemix.py", ledger, code),
@@ -91,8 +97,8 @@ def ship(trained: Trained, folder: Path, *, now: datetime, code: str) -> WeightC
         training=training,
         tensors=describe_inputs(inputs, MEANINGS),
         outputs={n: OutputContract(source=n, meaning=MEANINGS[n]) for n in outputs},
-        twin=describe_twin(NAME, weights),
-        run=describe_run(preset.as_json(), preset.steps, rows, trained.purpose, code),
+        twin=describe_twin(name, weights),
+        run=run,
         measured=tuple(_measurements(trained.measured, now)),
         known_failures=KNOWN_FAILURES,
         allowed_use="swaps under a warrant; training and measuring on pictures of a data ledger",

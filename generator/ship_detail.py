@@ -22,7 +22,7 @@ from generator.cards import (
     describe_twin,
     own_origin,
     require_release,
-    require_rendered,
+    describe_training,
     write_product,
 )
 from generator.detail import SIDE_PX, WEIGHTS
@@ -97,7 +97,7 @@ def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: st
         bytes=len(graph),
         origin=own_origin("generator/mdrn.py", ledger, code),
         licence=LICENCE,
-        training=require_rendered(trained.rows),
+        training=describe_training(trained.rows),
         tensors=describe_inputs(inputs, MEANINGS),
         outputs={
             "image": OutputContract(

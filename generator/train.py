@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from generator.batches import Batch
 from generator.discriminator import PatchDiscriminator, fool_loss, judge_loss
 from generator.faces import open_analyser
 from generator.losses import (
@@ -38,18 +39,19 @@ from generator.losses import (
     pixel_loss,
     structure_loss,
 )
+from generator.photo_triplets import Album, build_photo_samples
 from generator.presets import PRESETS, Preset, plan
-from generator.samples import Batch, SampleSet, Stock, build_samples, read_samples, write_samples
+from generator.samples import SampleSet, Stock, build_samples, read_samples, write_samples
 from generator.scalars import ScalarLog
-from generator.ship import Trained, ship
+from generator.ship import NAME, Trained, ship
 from generator.stylemix import Output, StyleMixNet
-from generator.trained import load_stylemix
+from generator.trained import Parent
 from generator.watch import CollapseGuard, watch_all
 from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.files import replace_file
 from provenance.data_ledger import DataLedger, Purpose, ledger_bytes, read_ledger
-from provenance.data_sets import list_rendered
+from provenance.data_sets import Split, list_rendered
 from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
@@ -68,26 +70,30 @@ class Run:
         preset: Preset,
         train: SampleSet,
         validation: SampleSet,
-        teacher: StyleMixNet | None = None,
+        teacher: Parent | None = None,
+        start: Parent | None = None,
     ) -> None:
         if preset.device == "cuda" and not torch.cuda.is_available():
             raise TrainingRefused("this machine has no CUDA device", mend="use --preset cpu")
         self.preset, self.done, self.best = preset, 0, float("-inf")
         self.train, self.validation = train.to(preset.device), validation.to(preset.device)
         self.ledger = ledger_bytes(train.rows)
+        self.parents = tuple(one.sha256 for one in (start, teacher) if one is not None)
         settings = json.dumps(replace(preset, steps=0).as_json(), sort_keys=True)
-        self.digest = sha256_hex(settings.encode() + self.ledger)
+        self.digest = sha256_hex(settings.encode() + self.ledger + "".join(self.parents).encode())
         self.rng = torch.Generator().manual_seed(preset.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(preset.seed)
             net, adversary = StyleMixNet(preset.shape), PatchDiscriminator()
         net.id_mean.copy_(train.tensors["id_source"].mean(0))
+        if start is not None:
+            start.give(net)
         layout = getattr(torch, preset.layout)
         self.net: StyleMixNet = net.to(preset.device, memory_format=layout)  # type: ignore[call-overload]
         self.averages = copy.deepcopy(self.net).requires_grad_(False)
         self.adversary = adversary.to(preset.device)
         self.judge = FaceJudge().to(preset.device)
-        self.teacher = None if teacher is None else teacher.to(preset.device)
+        self.teacher = None if teacher is None else teacher.net.to(preset.device)
         rate = {"lr": preset.learning_rate, "betas": (0.5, 0.99)}
         self.optimiser = torch.optim.AdamW(self.net.parameters(), weight_decay=1e-2, **rate)  # type: ignore[arg-type]
         self.opponent = torch.optim.Adam(self.adversary.parameters(), **rate)  # type: ignore[arg-type]
@@ -250,28 +256,41 @@ def train(
             run.guard.require()
 
 
+def lay_out_part(stock: Stock, part: Split, preset: Preset, *, jobs: int) -> SampleSet:
+    """Return the samples of one part; those of photographs are all trained on, as reverse ones."""
+    analyser = open_analyser()
+    made = build_samples(stock, part, analyser, preset, jobs=jobs)
+    if stock.photos is None or part != "train":
+        return made
+    album = Album(stock.photos, stock.ledger, stock.purpose, stock.now)
+    how = {"variants": preset.variants, "side_px": preset.shape.side_px, "seed": preset.seed}
+    return made.join(*build_photo_samples(album, analyser, **how))
+
+
 def open_run(
     preset: Preset,
     stock: Stock,
     folder: Path,
     *,
-    teacher: StyleMixNet | None = None,
+    teacher: Parent | None = None,
+    start: Parent | None = None,
     jobs: int,
     show: Callable[[str], object],
 ) -> Run:
     """Return the run of a folder, its samples made or read again, resumed where it stopped."""
     sets: dict[str, SampleSet] = {}
+    parts: tuple[Split, ...] = ("train", "validation")
     digest = sha256_hex(ledger_bytes(stock.ledger) + str((preset.variants, preset.seed)).encode())
-    for part in ("train", "validation"):
+    for part in parts:
         path = folder / f"samples-{part}.safetensors"
         if not path.exists():
             show(f"laying out the {part} part")
-            made = build_samples(stock, part, open_analyser(), preset, jobs=jobs)
+            made = lay_out_part(stock, part, preset, jobs=jobs)
             write_samples(path, made, digest)
         sets[part] = read_samples(path, digest)
         stock.require(sets[part].rows)
         show(f"{part}: {len(sets[part])} samples of {len(sets[part].rows)} pictures")
-    run = Run(preset, sets["train"], sets["validation"], teacher)
+    run = Run(preset, sets["train"], sets["validation"], teacher, start)
     replace_file(folder / "ledger.jsonl", run.ledger)
     if (folder / CHECKPOINT).exists():
         run.resume(folder / CHECKPOINT)
@@ -289,13 +308,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stock = _open_stock(options)
         options.out.mkdir(parents=True, exist_ok=True)
         print(f"device: {describe_device(preset)}", flush=True)
-        teacher = None if options.teacher is None else load_stylemix(options.teacher)
-        how = {"teacher": teacher, "jobs": options.threads, "show": print}
-        run = open_run(preset, stock, options.out, **how)
+        teacher, start = (
+            None if name is None else Parent(name, stock.purpose)
+            for name in (options.teacher, options.start)
+        )
+        parents = {"teacher": teacher, "start": start}
+        run = open_run(preset, stock, options.out, **parents, jobs=options.threads, show=print)
         train(run, options.out, clock=time.monotonic, show=print)
         if options.export is not None:
-            trained = Trained(run.averages, preset, run.train.rows, stock.purpose, run.report())
-            ship(trained, options.export, now=stock.now, code=options.code)
+            made_of = run.train.rows, stock.purpose, run.report(), run.parents
+            trained = Trained(run.averages, preset, *made_of)
+            ship(trained, options.export, options.name, now=stock.now, code=options.code)
     except Error as error:
         print(error.diagnostics(), file=sys.stderr)
         return 1
@@ -305,14 +328,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _open_stock(options: argparse.Namespace) -> Stock:
     """Return the pictures that were named, or else the rendered personas beside the repository."""
     purpose: Purpose = "release_training" if options.release else "research_training"
-    if options.data is not None:
-        ledger = read_ledger(options.ledger, withdrawn=options.withdrawn)
-        return Stock(options.data, ledger, purpose, datetime.now(UTC))
-    rendered = list(list_rendered(ROOT))
-    if not rendered:
-        raise TrainingRefused("no rendered people are at hand", mend="name them by --data")
-    folder = rendered[0][0].parents[1]
-    return Stock(folder, DataLedger(row for _, row in rendered), purpose, datetime.now(UTC))
+    named = read_ledger(options.ledger) if options.data or options.photos else ()
+    rows, folder = list(named), options.data
+    if folder is None:
+        rendered = list(list_rendered(ROOT))
+        if not rendered:
+            raise TrainingRefused("no rendered people are at hand", mend="name them by --data")
+        rows, folder = [*rows, *(row for _, row in rendered)], rendered[0][0].parents[1]
+    ledger = DataLedger(rows, withdrawn=options.withdrawn)
+    return Stock(folder, ledger, purpose, datetime.now(UTC), options.photos)
 
 
 def describe_device(preset: Preset) -> str:
@@ -329,6 +353,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
     parser.add_argument("--data", type=Path, help="rendered triplets, with their --ledger")
+    parser.add_argument(
+        "--photos", type=Path, help="photographs of people who consented to training, by --ledger"
+    )
     parser.add_argument("--ledger", type=Path, default=Path("ledger.jsonl"), help="JSON lines")
     parser.add_argument(
         "--withdrawn", nargs="+", default=[], help="ids of consents that hold no longer"
@@ -339,7 +366,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, and jobs that lay out")
     parser.add_argument("--code", default="unknown", help="the commit that trains, for the card")
     parser.add_argument("--teacher", help="name of shipped weights to learn from as well")
+    parser.add_argument("--start", help="name of shipped weights to begin with, of this shape")
     parser.add_argument("--export", type=Path, help="write weights and their card here at last")
+    parser.add_argument("--name", default=NAME, help="what the exported weights are called")
     return parser.parse_args(arguments)
 
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,8 +84,7 @@ class Sample:
     composite_points: npt.NDArray[np.float32]
     id_source: npt.NDArray[np.float32]
     id_target: npt.NDArray[np.float32]
-    triplet: Triplet
-    variant: int
+    kind: Kind
 
 
 def read_scenes(folder: Path) -> list[Scene]:
@@ -162,23 +161,37 @@ def make_sample(
         layers = lay_out(LedgerPair(source, target, source_face, target_face), SHAPE_BLEND)
     except OutOfRange:
         return None
+    known = Known(pictures[triplet.label].frame, faces.get(triplet.label))
+    squared = cut_square(layers, known, side_px, rng if variant else None)
+    ids = {"id_source": source_face.id_vector, "id_target": target_face.id_vector}
+    return Sample(**squared, **ids, kind=triplet.kind)
+
+
+class Known(NamedTuple):
+    """A true swap: the whole picture, and its face where one was measured."""
+
+    frame: Frame
+    face: Face | None
+
+
+def cut_square(
+    layers: Layers, label: Known, side_px: int, rng: np.random.Generator | None
+) -> dict[str, Any]:
+    """Return the pictures, mask and points of a sample; the square is disturbed where `rng` is."""
     square = frame_square(layers.own_mesh, layers.mask.shape, side_px)
-    if variant:
+    if rng is not None:
         square = disturb_square(square, rng)
-    label = _window(pictures[triplet.label].frame, layers)
-    stack = [layers.target, layers.pulled, layers.warped, layers.composite, label]
-    face = faces.get(triplet.label)
-    nowhere = np.full((len(layers.mesh), 2), np.nan, np.float32)
-    return Sample(
-        pictures=np.stack([_as_bytes(square.cut(picture)) for picture in stack]),
-        mask=_as_bytes(square.cut(layers.mask) * 255),
-        label_points=nowhere if face is None else square.place(face.mesh[:, :2] - layers.origin),
-        composite_points=square.place(layers.mesh),
-        id_source=source_face.id_vector,
-        id_target=target_face.id_vector,
-        triplet=triplet,
-        variant=variant,
-    )
+    shown = _window(label.frame, layers)
+    stack = [layers.target, layers.pulled, layers.warped, layers.composite, shown]
+    points = np.full((len(layers.mesh), 2), np.nan, np.float32)
+    if label.face is not None:
+        points = square.place(label.face.mesh[:, :2] - layers.origin)
+    return {
+        "pictures": np.stack([_as_bytes(square.cut(picture)) for picture in stack]),
+        "mask": _as_bytes(square.cut(layers.mask) * 255),
+        "label_points": points,
+        "composite_points": square.place(layers.mesh),
+    }
 
 
 def disturb_mesh(face: Face, rng: np.random.Generator) -> Face:

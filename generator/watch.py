@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from generator.batches import Batch
 from generator.losses import CHANGED_LEVELS, EMBEDDING, LEVEL, FaceJudge, chip_grids
-from generator.samples import Batch, SampleSet
+from generator.samples import SampleSet
 from generator.stylemix import StyleMixNet
 from provenance.watermark.learned.errors import TrainingStopped
 

@@ -103,7 +103,10 @@ class Twin(_Part):
 
 
 class TrainingRun(_Part):
-    """How weights of our own came about: settings as JSON, and what they saw, by digest."""
+    """How weights of our own came about: settings as JSON, and what they saw, by digest.
+
+    parents: SHA-256 of the weights that the run began with or learned from.
+    """
 
     preset: str
     steps: int = Field(gt=0)
@@ -112,6 +115,7 @@ class TrainingRun(_Part):
     ledger_sha256: str = Hex256
     purpose: Literal["release_training", "research_training"]
     code: str
+    parents: tuple[str, ...] = ()
 
 
 class Thresholds(_Part):

@@ -162,3 +162,21 @@ def test_without_flow_and_outside_the_square_nothing_moves() -> None:
 def test_meshes_that_cannot_be_fitted_are_refused(mesh: np.ndarray) -> None:
     with pytest.raises(ShapeError):
         frame_square(mesh, SHAPE)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.7])
+def test_points_go_where_a_flow_takes_what_they_lie_on(roll: float) -> None:
+    """A spot painted on each point lies on the followed point in the moved picture."""
+    square = frame_square(turned(mesh_at(70.0), roll=roll), SHAPE)
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX].astype(np.float32) / SIDE_PX
+    flow = np.stack([5 * np.sin(4 * y + 1), 4 * np.cos(5 * x)], -1).astype(np.float32)
+    points = np.array([[110.0, 120.0, 3.0], [150.0, 140.0, -2.0], [128.0, 165.0, 0.0]])
+    followed = square.follow(points, flow)
+    assert np.array_equal(followed[:, 2], points[:, 2])
+    assert np.hypot(*(followed - points)[:, :2].T).min() > 1
+    down, across = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    for before, after in zip(points, followed, strict=True):
+        spot = np.exp(-((across - before[0]) ** 2 + (down - before[1]) ** 2) / 8)
+        seen = square.move(spot[..., None].astype(np.float32), flow).reshape(SHAPE)
+        middle = [(seen * axis).sum() / seen.sum() for axis in (across, down)]
+        np.testing.assert_allclose(middle, after[:2], atol=0.25)

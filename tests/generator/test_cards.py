@@ -11,9 +11,9 @@ from generator.cards import (
     LICENCE,
     RENDERED,
     describe_run,
+    describe_training,
     own_origin,
     render_card,
-    require_rendered,
     write_card,
 )
 from generator.errors import WeightRefused
@@ -101,14 +101,24 @@ def test_our_licence_lies_beside_the_weights() -> None:
     assert (MODELS_FOLDER / LICENCE.text_file).is_file()
 
 
-def test_data_of_real_people_get_no_card_by_themselves() -> None:
+def test_data_of_real_people_name_their_consents() -> None:
     row = rendered_row(b"a", "a.webp", set_name="demo", person="persona:1")
-    assert require_rendered([row]) is RENDERED
-    person = row.model_copy(update={"person": "subject:17", "set": "studio"})
-    other = LedgerRow.model_validate(person.model_dump() | {"set": "album"})
-    with pytest.raises(WeightRefused, match="not rendered: album, studio") as caught:
-        require_rendered([row, person, other, person])
-    assert "consent" in caught.value.mend
+    assert describe_training([row]) is RENDERED
+    facts = {"consent_scope": "training-of-released-models", "consent_id": "c1"}
+    person = row.model_copy(update={"person": "subject:17", "set": "studio"} | facts)
+    other = LedgerRow.model_validate(person.model_dump() | {"set": "album", "consent_id": "c2"})
+    said = describe_training([row, person, other])
+    assert said.data == "2 photographs of 1 people (album, studio) and 1 rendered pictures"
+    assert said.consent_basis.startswith("2 consents that cover this training")
+    for lack in ({"training_of_released_models": False}, {"consent_id": ""}):
+        held = person.model_copy(update=lack)
+        with pytest.raises(WeightRefused, match="did not agree to released weights: studio"):
+            describe_training([row, other, held])
+
+
+@pytest.mark.parametrize("name", ["stylemix", "mdrn"])
+def test_what_is_shipped_here_saw_rendered_people_alone(name: str) -> None:
+    assert load_card(name).training == RENDERED
 
 
 def test_pictures_for_measuring_train_nothing() -> None:

@@ -281,9 +281,12 @@ def test_a_stranger_in_the_source_counts(people: Any, look: Any, reel: Any, face
     assert look(*people[:2]).source_faces == 2
 
 
-def test_blurring_is_refused_before_a_frame_is_read(people: Any, look: Any, reel: Any) -> None:
+@pytest.mark.parametrize("bystanders", ["blur", "persona"])
+def test_hiding_people_is_refused_before_a_frame_is_read(
+    people: Any, look: Any, reel: Any, bystanders: str
+) -> None:
     with pytest.raises(BlurUnavailable) as caught:
-        look(*people[:2], bystanders="blur")
+        look(*people[:2], bystanders=bystanders)
     assert caught.value.code == "BLUR-UNAVAILABLE"
     assert "name everybody" in caught.value.mend
     assert reel.looked == []

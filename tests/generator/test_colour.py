@@ -11,9 +11,8 @@ from generator.colour import (
     Eye,
     Regions,
     match_lips,
-    match_shading,
-    match_skin,
-    read_eye,
+    measure_toning,
+    read_eyes,
     slow_part,
     tint_iris,
     to_bgr,
@@ -36,6 +35,19 @@ def regions(*, lips: slice | None = None, brows: slice | None = None) -> Regions
             mask[rows] = 1.0
     weight = (1.0 - masks[0]) * (1.0 - masks[1])
     return Regions(weight.astype(np.float32), *masks)
+
+
+def match_skin(moved: np.ndarray, own: np.ndarray, where: Regions) -> np.ndarray:
+    """The skin's tone alone, without the shading."""
+    toning = measure_toning(moved, own, where, 20.0)
+    assert toning is not None
+    return toning.apply(moved, where.marks, np.zeros_like(moved))
+
+
+def match_shading(moved: np.ndarray, own: np.ndarray, unit: float) -> np.ndarray:
+    toning = measure_toning(moved, own, regions(), unit)
+    assert toning is not None
+    return toning.apply(moved, regions().marks, toning.shading_over(SHAPE))
 
 
 def test_lab_and_back_is_the_picture() -> None:
@@ -83,8 +95,7 @@ def test_brows_and_lips_get_no_contrast() -> None:
 def test_without_common_skin_nothing_changes() -> None:
     nothing = Regions(*(np.zeros(SHAPE, np.float32) for _ in range(3)))
     moved, own = skin(PALE, 12), skin(DARK, 13)
-    assert match_skin(moved, own, nothing) is moved
-    assert match_shading(moved, own, nothing, 20.0) is moved
+    assert measure_toning(moved, own, nothing, 20.0) is None
     assert match_lips(moved, own, nothing) is moved
 
 
@@ -94,7 +105,7 @@ def test_slow_shading_comes_from_the_target_and_detail_stays() -> None:
     own[..., 0] += ramp
     moved = skin(PALE, 15, 0.5)
     moved[30, 30, 0] -= 30
-    out = match_shading(moved, own, regions(), 40.0)
+    out = match_shading(moved, own, 40.0)
     assert out[:, -10:, 0].mean() - out[:, :10, 0].mean() > 15
     assert out[30, 30, 0] < out[30, 34, 0] - 20
 
@@ -118,8 +129,37 @@ def test_slow_part_ignores_what_has_no_weight() -> None:
     weight = np.zeros(SHAPE, np.float32)
     weight[:, :25] = 1.0
     slow = slow_part(values, weight, 8.0)
-    assert np.abs(slow[:, :25] - 5.0).max() < 1.0
+    assert slow.shape == (45, 45, 3)
     assert np.abs(slow - 5.0).max() < 1.0
+
+
+def test_a_list_of_pixels_is_toned_as_the_picture_is() -> None:
+    where = regions(lips=np.s_[40:50], brows=np.s_[5:8])
+    moved, own = skin(DARK, 20), skin(PALE, 21)
+    toning = measure_toning(moved, own, where, 20.0)
+    assert toning is not None
+    shading, some = toning.shading_over(SHAPE), np.random.default_rng(22).random(SHAPE) < 0.3
+    whole = toning.apply(moved, where.marks, shading)
+    listed = toning.apply(moved[some], where.marks[some], shading[some])
+    assert np.array_equal(whole[some], listed)
+
+
+def test_every_third_pixel_measures_the_same_toning() -> None:
+    rng = np.random.default_rng(23)
+    moved, own = (
+        (mean + rng.normal(0, 3, (240, 240, 3))).astype(np.float32) for mean in (DARK, PALE)
+    )
+    ones, none = np.ones((240, 240), np.float32), np.zeros((240, 240), np.float32)
+    third = np.s_[1::3, 1::3]
+    where = Regions(ones, none, none)
+    whole = measure_toning(moved, own, where, 90.0)
+    part = measure_toning(moved[third], own[third], where.at(third), 30.0)
+    assert whole is not None
+    assert part is not None
+    shapes = [
+        toning.apply(moved, none, toning.shading_over((240, 240))) for toning in (whole, part)
+    ]
+    assert np.abs(shapes[0] - shapes[1]).mean() < 0.3
 
 
 def test_seen_regions_are_cut_for_skin_only() -> None:
@@ -142,24 +182,56 @@ def eye() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_iris_is_tinted_and_pupil_highlight_and_white_are_kept() -> None:
     lab, iris, white = eye()
-    blue = Eye(np.array([40.0, -3.0, -25.0]), 85.0)
-    out = tint_iris(lab, iris, white, blue)
+    own, blue = read_eyes([(lab, iris, white)]), Eye(np.array([40.0, -3.0, -25.0]), 85.0)
+    assert own is not None
+    out = tint_iris(lab, own, np.ones(SHAPE, np.float32), blue)
     assert out[30, 40, 2] < 0 < lab[30, 40, 2]
     assert np.allclose(out[30, 30], lab[30, 30], atol=0.5)
     assert np.allclose(out[25, 35], lab[25, 35], atol=1.0)
+    # The white lies within reach here, and is none of the iris.
     assert np.array_equal(out[white > 0], lab[white > 0])
+
+
+def test_lids_within_reach_are_not_tinted() -> None:
+    lab, iris, white = eye()
+    lab[15:22] = [60.0, 16.0, 20.0]
+    own = read_eyes([(lab, iris, white)])
+    assert own is not None
+    out = tint_iris(lab, own, np.ones(SHAPE, np.float32), Eye(np.array([40.0, -3, -25]), 85.0))
+    assert np.array_equal(out[15:22], lab[15:22])
+    assert not np.array_equal(out[35:40], lab[35:40])
+
+
+def test_the_iris_is_the_commonest_colour_and_not_the_mean_of_iris_and_lashes() -> None:
+    lab, iris, white = eye()
+    rng = np.random.default_rng(24)
+    lashes = (rng.random(SHAPE) < 0.4) & (iris > 0)
+    lab[lashes] = rng.uniform([12, -5, -5], [60, 20, 40], (int(lashes.sum()), 3))
+    own = read_eyes([(lab, iris, white)])
+    assert own is not None
+    assert np.abs(own.iris - [30, 8, 15]).max() < 2
+
+
+def test_two_eyes_are_read_as_one_colour() -> None:
+    lab, iris, white = eye()
+    hidden = np.zeros(SHAPE, np.float32)
+    both = read_eyes([(lab, iris, white), (lab + 50, hidden, hidden)])
+    one = read_eyes([(lab, iris, white)])
+    assert both is not None
+    assert one is not None
+    assert np.array_equal(both.iris, one.iris)
+    assert both.white == one.white
 
 
 def test_own_iris_colour_changes_nothing() -> None:
     lab, iris, white = eye()
-    own = read_eye(lab, iris, white)
+    own = read_eyes([(lab, iris, white)])
     assert own is not None
     assert np.allclose(own.iris, [30, 8, 15])
-    assert np.abs(tint_iris(lab, iris, white, own) - lab).max() < 0.1
+    assert np.abs(tint_iris(lab, own, iris, own) - lab).max() < 0.1
 
 
-def test_eye_too_small_to_read_is_left_alone() -> None:
+def test_eyes_too_small_to_read_say_nothing() -> None:
     lab, iris, _ = eye()
-    nothing = np.zeros(SHAPE, np.float32)
-    assert read_eye(lab, iris, nothing) is None
-    assert tint_iris(lab, nothing, nothing, Eye(np.array([40.0, 0, -25]), 80.0)) is lab
+    assert read_eyes([(lab, iris, np.zeros(SHAPE, np.float32))]) is None
+    assert read_eyes([]) is None

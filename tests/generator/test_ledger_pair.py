@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from generator.composite import compose
 from generator.errors import SwapRefused
 from generator.faces import open_analyser
 from generator.laying import Layers, lay_out, require_permit
-from generator.ledger_pair import LedgerPair, require_pair
+from generator.ledger_pair import Composite, LedgerPair, require_pair
 from policies.decide import Refused
 from policies.warrant import WarrantInvalid
 from provenance.data_ledger import AdmittedPicture, DataLedger, Purpose, rendered_row
@@ -183,3 +184,40 @@ def test_a_consent_to_studies_warrants_nothing_else(office: Any, purpose: str) -
     for allowed in scope:
         request = office.request(people, purpose=allowed, request_id=f"request-{allowed[:8]}")
         office.desk.admit(request, office.measured(request))
+
+
+def test_what_a_pair_makes_may_be_the_target_of_another(people: Any) -> None:
+    first = people.pair("persona1_0", "persona2_0")
+    made = compose(first)
+    assert made.frame.shape == first.target.frame.shape
+    assert not np.array_equal(made.frame, first.target.frame)
+    assert made.rows == (first.target.row, first.source.row)
+    assert made.purpose == "evaluation"
+    with pytest.raises(ValueError, match="read-only"):
+        made.frame[:] = 0
+    again = LedgerPair(first.target, made, people.face("persona2_0"), first.target_face)
+    assert compose(again).rows == (*made.rows, first.target.row)
+
+
+def test_a_composite_is_made_of_a_pair_alone(pair: LedgerPair) -> None:
+    frame = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(WarrantInvalid, match="built by hand"):
+        Composite(frame, (), "evaluation")
+    fields = {"frame": frame, "rows": (), "purpose": "evaluation"}
+    for fake in (shell(Composite), shell(Composite, **fields)):
+        with pytest.raises(WarrantInvalid, match="the data ledger gave out"):
+            replace(pair, target=fake)
+        with pytest.raises(SwapRefused, match="cannot leave its process"):
+            pickle.dumps(fake)
+    with pytest.raises(WarrantInvalid, match="only a pair"):
+        compose(fields)  # type: ignore[arg-type]
+
+
+def test_a_composite_is_of_its_pictures_purpose_and_lends_no_face(
+    people: Any, admit: Admit, face: Callable[..., Any]
+) -> None:
+    made = compose(people.pair("persona1_0", "persona2_0"))
+    with pytest.raises(WarrantInvalid, match="different purposes"):
+        LedgerPair(admit("persona1_0", "release_training"), made, face(1), face(2))
+    with pytest.raises(WarrantInvalid, match="the data ledger gave out"):
+        LedgerPair(made, admit("persona1_0"), face(1), face(2))  # type: ignore[arg-type]

@@ -370,6 +370,11 @@ def test_strangers_are_blurred_only_where_the_request_says_so(
     for measured in (refusing, blurring):
         assert (measured.target_faces, measured.target_faces_resolved) == (2, 1)
         assert not measured.unnamed_minor
+    replacing = look(*people, bystanders="persona")
+    further = {name: replacing.models[name] for name in ("faceres", "personas")}
+    assert replacing.models == {**blurring.models, **further}
+    assert "personas" not in blurring.models
+    assert replacing.model_copy(update={"models": blurring.models}) == blurring
 
 
 def test_a_face_that_is_only_similar_is_a_stranger(

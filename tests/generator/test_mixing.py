@@ -110,8 +110,9 @@ def test_phases_join_to_what_was_split(
 def test_a_network_that_changes_nothing_gives_the_composite(
     layers: Layers, people: Any, boost: Any
 ) -> None:
-    picture, reach = repaint(Told(), layers, faces_of(people), boost)  # type: ignore[arg-type]
+    picture, reach, mesh = repaint(Told(), layers, faces_of(people), boost)  # type: ignore[arg-type]
     assert np.array_equal(picture, layers.composite)
+    assert np.array_equal(mesh, layers.mesh)
     assert (picture.dtype, reach.dtype) == (np.float32, np.float32)
     assert reach.shape == layers.mask.shape
 
@@ -124,7 +125,7 @@ def test_where_it_does_not_reach_nothing_is_changed(layers: Layers, people: Any)
         flow=3.0,
         reach=lambda arrays: np.broadcast_to(fading, (len(arrays["mask"]), 1, 128, 128)),
     )
-    picture, reach = repaint(told, layers, faces_of(people))  # type: ignore[arg-type]
+    picture, reach, _ = repaint(told, layers, faces_of(people))  # type: ignore[arg-type]
     still = reach == 0
     assert 0.1 < still.mean() < 0.9
     assert np.array_equal(picture[still], layers.composite[still])
@@ -166,7 +167,7 @@ def test_flow_moves_the_full_picture(layers: Layers, people: Any) -> None:
 
     inner = square.put_back(np.pad(np.ones((96, 96), np.float32), 16)) == 1
     for boost in (1, 2):
-        picture, _ = repaint(Told(flow=answer), layers, faces_of(people), boost)  # type: ignore[arg-type]
+        picture, *_ = repaint(Told(flow=answer), layers, faces_of(people), boost)  # type: ignore[arg-type]
         # OpenCV looks pictures up in steps of 1/32 px.
         assert np.abs(picture - moved)[inner].mean() < 0.1
     assert np.abs(moved - layers.composite)[inner].mean() > 0.5
@@ -277,6 +278,26 @@ def test_a_step_that_does_nothing_leaves_every_bit(network: Network, task: SwapT
     assert np.array_equal(plain.frame[busy.mask == 0], busy.frame[busy.mask == 0])
 
 
+def test_steps_are_told_where_the_flow_took_the_face(people: Any) -> None:
+    """Else a catchlight is put back where the eye was before the network moved it."""
+    seen: list[Layers] = []
+
+    class Look(Step):
+        def apply(self, picture: Image, layers: Layers) -> Image:
+            seen.append(layers)
+            return picture
+
+    shift = np.full((1, 2, 128, 128), 0.0, np.float32)
+    shift[:, 1] = -3.0  # what is shown lies three square pixels lower than it did
+    told = Told(flow=lambda _: shift)
+    swapper = StyleMixSwapper(told, finishes=[Look("look", 0)])  # type: ignore[arg-type]
+    _, _, layers = swapper.mix(people.pair(*PAIR))
+    square = frame_square(layers.own_mesh, layers.mask.shape)
+    away = square.place(seen[0].mesh) - square.place(layers.mesh)
+    np.testing.assert_allclose(away, np.broadcast_to([0.0, 3.0], away.shape), atol=1e-3)
+    assert np.array_equal(seen[0].own_mesh, layers.own_mesh)
+
+
 def test_render_asks_for_the_warrant_again(network: Network, task: SwapTask, office: Any) -> None:
     office.clock.now += 10_000
     for door in ("render", "mix"):
@@ -326,7 +347,7 @@ def test_it_opens_with_the_steps_that_are_wanted(
     monkeypatch.setattr(mixing, "open_detail", lambda **_: detail)
     swapper = open_stylemix(boost=2, threads=3, **wanted)
     assert asked == [("stylemix", "cpu", 3)]
-    assert swapper.version.startswith("1+boost2" + steps)
+    assert swapper.version.startswith("2+boost2" + steps)
     assert swapper.name == "stylemix"
 
 

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from generator import samples as module
+from generator.batches import Batch
 from generator.errors import FaceError
 from generator.presets import Preset
 from generator.samples import (
     KINDS,
-    Batch,
     SampleSet,
     Stock,
     build_samples,
@@ -102,7 +102,7 @@ REAL = module.list_triplets
 
 class _Only:
     def __init__(self, triplet: object) -> None:
-        self.triplet = triplet
+        self.kind = triplet.kind
 
 
 def test_pictures_the_ledger_does_not_admit_are_refused(
@@ -222,50 +222,3 @@ def test_batches_have_the_presets_shares(
     preset = replace(tiny_preset, forward=shares[0], reverse=shares[1], batch=5)
     batch = sample_set.draw(preset, torch.Generator().manual_seed(0))
     assert batch.kind.tolist() == [kind] * 5
-
-
-def test_mirroring_twice_changes_nothing_and_points_follow_the_pixels(
-    sample_set: SampleSet,
-) -> None:
-    batch = sample_set.take(torch.tensor([0, 1]))
-    once = module._mirror(batch)
-    for again, first in zip(module._mirror(once), batch, strict=True):
-        torch.testing.assert_close(again, first, rtol=0, atol=1e-4, equal_nan=True)
-    assert not equal(once, batch)
-    # A spot painted on the subject's right eye corner lies on the left one's point afterwards.
-    spot = batch.composite_points[0, 33].round().long()
-    marked = batch.label.clone()
-    marked[0, :, spot[1], spot[0]] = 9
-    seen = module._mirror(batch._replace(label=marked))
-    x, y = seen.composite_points[0, 263].round().long()
-    assert float(seen.label[0, 0, y, x]) == 9
-    assert torch.equal(once.id_source, batch.id_source)
-    assert torch.equal(once.mask, batch.mask.flip(-1))
-
-
-def test_dropped_texture_is_dropped_everywhere(sample_set: SampleSet) -> None:
-    batch = sample_set.take(torch.arange(6))
-    rng = torch.Generator().manual_seed(0)
-    for share, how_many in ((0.0, 0), (1.0, 6)):
-        after = module._drop_texture(batch, share, rng)
-        dropped = [
-            all(torch.equal(after.inputs[n, k : k + 3], batch.target[n]) for k in (3, 6, 9))
-            for n in range(6)
-        ]
-        assert sum(dropped) == how_many
-        assert torch.equal(after.target, batch.target)
-        assert torch.equal(after.label, batch.label)
-    some = module._drop_texture(batch, 0.5, rng)
-    changed = [not torch.equal(some.inputs[n], batch.inputs[n]) for n in range(6)]
-    assert 0 < sum(changed) < 6
-
-
-def test_all_pictures_of_a_sample_are_tinted_alike(sample_set: SampleSet) -> None:
-    batch = sample_set.take(torch.tensor([0, 1]))
-    batch = batch._replace(label=batch.target, inputs=batch.target.repeat(1, 4, 1, 1))
-    after = module._tint(batch, torch.Generator().manual_seed(0))
-    assert torch.equal(after.label, after.target)
-    assert torch.equal(after.composite, after.target)
-    assert not torch.allclose(after.target, batch.target, atol=0.02)
-    assert float(after.inputs.min()) >= -1
-    assert float(after.inputs.max()) <= 1

@@ -99,7 +99,10 @@ def test_nothing_but_graph_twin_and_card_is_left(tiny_models: Path) -> None:
     [
         ({"purpose": "research_training"}, "not admitted for weights that are released"),
         ({"purpose": "evaluation"}, "not admitted for weights that are released"),
-        ({"rows": (ROW, ROW.model_copy(update={"person": "subject:1"}))}, "not rendered: demo"),
+        (
+            {"rows": (ROW, ROW.model_copy(update={"person": "subject:1"}))},
+            "did not agree to released weights: demo",
+        ),
     ],
     ids=["research", "evaluation", "real people"],
 )

@@ -37,7 +37,7 @@ from generator.runtime import open_network
 from generator.samples import SampleSet
 from generator.stylemix import StyleMixNet, StyleMixShape
 from generator.train import BEST, CHECKPOINT, Run, train
-from generator.trained import load_stylemix
+from generator.trained import Parent, load_stylemix
 from provenance.data_ledger import LedgerRow, ledger_bytes, rendered_row
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
@@ -144,13 +144,31 @@ def test_half_precision_leaves_weights_and_losses_whole(make: Callable[..., Run]
 
 
 def test_a_teacher_is_learnt_from(
-    sample_set: SampleSet, tiny_preset: Preset, tiny_net: StyleMixNet, make: Callable[..., Run]
-) -> None:
-    run = Run(replace(tiny_preset, batch=1), sample_set, sample_set, tiny_net)
+    sample_set: SampleSet, tiny_preset: Preset, tiny_net: StyleMixNet, make: Callable[..., Run],
+    tiny_models: Path,
+) -> None:  # fmt: skip
+    parent = Parent("stylemix", "release_training", tiny_models)
+    run = Run(replace(tiny_preset, batch=1), sample_set, sample_set, parent)
     assert run.step()["distilled"] > 0
+    assert run.parents == (parent.sha256,)
     batch = run.train.take(torch.tensor([0]))
     with pytest.raises(TrainingRefused, match="no teacher"):
         make().distilled(batch, tiny_net(*batch[:1], batch.mask, batch.id_source, batch.id_target))
+
+
+def test_a_run_begins_with_weights_and_names_them(
+    sample_set: SampleSet, tiny_preset: Preset, tiny_models: Path, make: Callable[..., Run],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    parent = Parent("stylemix", "release_training", tiny_models)
+    run = Run(tiny_preset, sample_set, sample_set, start=parent)
+    begun = parent.net.state_dict()
+    for net in (run.net, run.averages):
+        assert all(torch.equal(begun[name], value) for name, value in net.state_dict().items())
+    assert run.parents == (parent.sha256,)
+    run.save(tmp_path / "kept")
+    with pytest.raises(TrainingRefused, match="other settings"):
+        make().resume(tmp_path / "kept")
 
 
 def test_checkpoints_of_other_runs_are_refused(
@@ -337,13 +355,14 @@ def test_the_command_exports_weights_that_load(
     figures = dict.fromkeys(("progress", "geo_progress", "margin", "geo_margin", "label_margin"), 1)
     monkeypatch.setattr(Run, "report", lambda _: {"forward": {"n": 2, **figures}})
     models = tmp_path / "models"
-    assert command("--release", "--export", models, "--code", "abc") == 0, capsys.readouterr().err
+    given = ["--release", "--export", models, "--code", "abc", "--name", "pocket"]
+    assert command(*given) == 0, capsys.readouterr().err
     assert "going on" not in capsys.readouterr().out
     kept = load_file(tmp_path / "run" / CHECKPOINT)
-    shipped = load_stylemix(folder=models).state_dict()
+    shipped = load_stylemix("pocket", models).state_dict()
     half = {key: kept[f"averages/{key}"].half().float() for key in shipped}
     assert all(torch.equal(shipped[key], half[key]) for key in shipped)
-    network = open_network("stylemix", folder=models)
+    network = open_network("pocket", folder=models)
     run = network.card.run
     assert run is not None
     assert (run.steps, run.code, run.purpose) == (1, "abc", "release_training")
@@ -362,8 +381,9 @@ def test_the_command_says_what_is_refused(
     assert "cannot read" in capsys.readouterr().err
     assert command("--data", tmp_path) == 1
     assert "index.jsonl" in capsys.readouterr().err
-    assert command("--teacher", "nobody") == 1
-    assert "nobody" in capsys.readouterr().err
+    for parent in ("--teacher", "--start"):
+        assert command(parent, "nobody") == 1
+        assert "nobody" in capsys.readouterr().err
     row = rendered_row(b"other", "other.webp", set_name="personas", person="persona:1")
     (tmp_path / "ledger.jsonl").write_bytes(ledger_bytes([row]))
     assert command() == 1

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from generator.errors import WeightRefused
-from generator.trained import load_stylemix, read_twin
+from generator.presets import PRESETS
+from generator.stylemix import StyleMixNet
+from generator.trained import Parent, load_stylemix, read_twin
 from generator.weights import load_card
+from provenance.watermark.learned.errors import TrainingRefused
 
 
 @pytest.fixture
@@ -58,3 +61,31 @@ def test_a_twin_of_another_shape_is_refused(stylemix_folder: Path) -> None:
     card.write_text(changed, encoding="utf-8")
     with pytest.raises(WeightRefused, match="does not fit"):
         load_stylemix("stylemix", stylemix_folder)
+
+
+def test_a_run_begins_with_the_weights_that_were_shipped(stylemix_folder: Path) -> None:
+    parent = Parent("stylemix", "release_training", stylemix_folder)
+    twin = load_card("stylemix", stylemix_folder).twin
+    assert twin is not None
+    assert parent.sha256 == twin.sha256
+    net = StyleMixNet(parent.net.shape)
+    parent.give(net)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(net.state_dict().values(), parent.net.state_dict().values(), strict=True)
+    )
+
+
+def test_weights_of_another_shape_are_nothing_to_begin_with(stylemix_folder: Path) -> None:
+    parent = Parent("stylemix", "research_training", stylemix_folder)
+    with pytest.raises(TrainingRefused, match="another shape"):
+        parent.give(StyleMixNet(PRESETS["mobile"].shape))
+
+
+def test_what_was_made_for_research_has_no_released_children(stylemix_folder: Path) -> None:
+    card = stylemix_folder / "stylemix.toml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("release_training", "research_training"), encoding="utf-8")
+    Parent("stylemix", "research_training", stylemix_folder)
+    with pytest.raises(WeightRefused, match="trained for research"):
+        Parent("stylemix", "release_training", stylemix_folder)

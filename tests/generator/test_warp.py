@@ -12,9 +12,12 @@ from generator.warp import (
     in_front,
     point_normals,
     pull,
+    pull_some,
     rasterise,
+    smooth_grid_positions,
     smooth_positions,
     texture_quality,
+    visibility,
 )
 
 SQUARE = np.array([[10, 10, 5], [50, 10, 5], [50, 50, 5], [10, 50, 5]], float)
@@ -85,15 +88,55 @@ def test_pull_through_own_positions_returns_the_picture() -> None:
     assert np.allclose(pull(picture, here - 100)[0, 0], picture[0, 0], atol=1e-3)
 
 
+def test_a_list_of_positions_is_pulled_as_a_picture_of_them_is() -> None:
+    rng = np.random.default_rng(3)
+    picture = rng.uniform(0, 100, (40, 50, 3)).astype(np.float32)
+    places = rng.uniform(-5, 55, (30, 60, 2)).astype(np.float32)
+    whole = pull(picture, places).reshape(-1, 3)
+    assert np.array_equal(pull_some(picture, places.reshape(-1, 2)), whole)
+    assert np.array_equal(pull_some(picture, places.reshape(-1, 2)[:700]), whole[:700])
+    assert pull_some(picture[..., 0], places[0]).shape == (60,)
+
+
 def test_smoothing_positions_keeps_a_plain_shift_and_removes_a_kink() -> None:
     raster = rasterise(SQUARE, TWO, (64, 64))
     x, y = np.meshgrid(np.arange(64), np.arange(64))
     here = np.stack([x, y], 2).astype(np.float32)
-    shifted = smooth_positions(raster, here + np.float32(7.0), 2.0)
-    assert np.allclose(shifted, here + 7.0, atol=1e-3)
-    kinked = here + np.where(x > 30, 4.0, 0.0)[..., None].astype(np.float32)
-    step = np.abs(np.diff(smooth_positions(raster, kinked, 2.0)[30, 15:45, 0] - here[30, 15:45, 0]))
-    assert step.max() < 1.5
+    inside = raster.covered
+    shifted = smooth_positions(raster, SQUARE + 7.0, 2.0)
+    assert np.allclose(shifted[inside], here[inside] + 7.0, atol=1e-3)
+    # One corner pulled away: the offset has a kink along the diagonal.
+    kinked = SQUARE + np.array([[0, 0, 0], [20, 0, 0], [0, 0, 0], [0, 0, 0]])
+    sharp, soft = (smooth_positions(raster, kinked, sigma)[..., 0] for sigma in (0.1, 4.0))
+    bends = [np.abs(np.diff(line[30, 14:46], 2)).max() for line in (sharp, soft)]
+    assert bends[0] > 0.3
+    assert bends[1] < 0.5 * bends[0]
+
+
+@pytest.mark.parametrize("fine", [0.6, 0.4])
+def test_a_coarse_grid_says_the_same_as_a_cell_per_pixel(fine: float) -> None:
+    mesh, triangles = face(0.2, 200.0) + np.array([100, 120, 0]), load_topology().triangles
+    shape = 560, 540
+    whole, coarse = (rasterise(mesh, triangles, shape, cells) for cells in (1.0, fine))
+    assert np.array_equal(whole.covered, coarse.covered)
+    assert coarse.index.shape == tuple(round(side * fine) for side in shape)
+    assert coarse.cells_per_px == pytest.approx((fine, fine), rel=0.01)
+    points = face(-0.2, 150.0)
+    first, second = (smooth_positions(raster, points, 2.4) for raster in (whole, coarse))
+    apart = np.linalg.norm(first - second, axis=2)[whole.covered]
+    assert apart.mean() < 0.1
+    assert np.percentile(apart, 99) < 1.0
+    on_grid = smooth_grid_positions(coarse, points, 2.4)
+    assert on_grid.shape == (*coarse.index.shape, 2)
+    rim = load_topology().rim
+    middle = whole.spread(rim) > 0.1
+    assert np.percentile(np.abs(whole.spread(rim) - coarse.spread(rim))[middle], 99) < 0.05
+
+
+def test_grid_positions_of_the_mesh_itself_are_the_middles_of_the_cells() -> None:
+    raster = rasterise(SQUARE * 4, TWO, (256, 256), 0.25)
+    found = smooth_grid_positions(raster, SQUARE * 4, 1.0)
+    assert np.allclose(found[30, 30], [30.5 * 4 - 0.5] * 2, atol=0.1)
 
 
 def test_normals_point_at_the_camera_from_the_nose_and_aside_from_the_cheek() -> None:
@@ -105,16 +148,17 @@ def test_normals_point_at_the_camera_from_the_nose_and_aside_from_the_cheek() ->
 
 def test_frontal_face_lends_to_itself_and_not_from_behind_its_nose() -> None:
     triangles = load_topology().triangles
-    quality = texture_quality(face(), face(), triangles)
-    assert quality[[5, 50, 280, 151, 199]].min() == 1.0
-    turned = texture_quality(face(0.9), face(), triangles)
+    middle = [5, 50, 280, 151, 199]
+    assert texture_quality(face(), face(), triangles)[middle].min() == 1.0
+    assert visibility(face(), triangles)[middle].min() == 1.0
+    turned = texture_quality(face(0.9), face(), triangles) * visibility(face(0.9), triangles)
     lost = (280, 352) if turned[280] < turned[50] else (50, 123)
     assert turned[list(lost)].max() < 0.3
 
 
 def test_far_side_is_hidden_on_the_side_that_turns_away() -> None:
     triangles, mirror = load_topology().triangles, load_topology().mirror
-    left, right = (texture_quality(face(yaw), face(), triangles) for yaw in (-0.6, 0.6))
+    left, right = (visibility(face(yaw), triangles) for yaw in (-0.6, 0.6))
     assert np.abs(left - right[mirror]).mean() < 0.05
     assert not np.allclose(left, right)
 
@@ -131,7 +175,10 @@ def test_depth_test_sees_what_stands_in_front() -> None:
 
 def test_raster_without_a_face_is_empty() -> None:
     empty = Raster(
-        np.full((4, 4), -1, np.int32), np.zeros((4, 4, 3), np.float32), np.array([[0, 1, 2]])
+        np.full((4, 4), -1, np.int32),
+        np.zeros((4, 4, 3), np.float32),
+        np.array([[0, 1, 2]]),
+        np.zeros((4, 4), bool),
     )
     assert not empty.covered.any()
     assert not empty.spread(np.ones(3)).any()

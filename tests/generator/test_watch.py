@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from generator import scalars
+from generator.batches import Batch
 from generator.losses import LEVEL, FaceJudge
-from generator.samples import Batch, SampleSet
+from generator.samples import SampleSet
 from generator.scalars import ScalarLog, flatten
 from generator.watch import (
     COLLAPSE_FROM,
