@@ -21,6 +21,8 @@ LEVELS = 4
 SKIN_LIMIT = np.array([24.0, 14.0, 16.0], np.float32)
 # The narrowest cover that counts, in eye distances: a lock, not a hair.
 STRAND = 0.035
+# So many pixels, evenly spread, tell what the skin of a face is like.
+FIT_PIXELS = 8192
 # Two Lab colours this near each other are one material in two places (measured).
 SAME_COLOUR = 16.0
 # From this share on, what looks like the cover beside an eye is cover and not the eye's own brow
@@ -83,11 +85,13 @@ def fill_holes(lent: Bools, inside: Bools, area_px: float) -> Bools:
     return np.asarray(inside & ~stays[labels])
 
 
-def extend(picture: Image, inside: Bools) -> Image:
+def extend(picture: Image, inside: Bools, finest_px: int = 1 << 15) -> Image:
     """Return the picture (h, w, c) with everything outside replaced by what lies nearest inside.
 
     A pull-push pyramid: each level halves, averages what is known, and fills what is not from the
-    level above. Needed so that a blend near the rim does not see hair or background.
+    level above. Needed so that a blend near the rim does not see hair or background. The first
+    step leaves at most `finest_px` a side: what fills the far outside of a large face needs no
+    detail.
     """
     if inside.all() or not inside.any():
         return picture
@@ -96,15 +100,21 @@ def extend(picture: Image, inside: Bools) -> Image:
     if min(height, width) < 2:
         mean = picture[inside].mean(0)
         return np.where(inside[..., None], picture, mean).astype(np.float32)
-    size = (width + 1) // 2, (height + 1) // 2
+    step = max(2, -(-max(height, width) // finest_px))
+    size = -(-width // step), -(-height // step)
     half_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    half = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    known = cv2.copyTo(picture, inside.view(np.uint8)).reshape(picture.shape)
+    half = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
     half = half.reshape(size[1], size[0], -1) / np.maximum(half_weight, 1e-6)[..., None]
     filled = extend(np.asarray(half, np.float32), np.asarray(half_weight > 1e-3))
     big = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
-    big = big.reshape(picture.shape)
-    out: Image = np.where(inside[..., None], picture, big).astype(np.float32)
-    return out
+    return put(np.asarray(big, np.float32).reshape(picture.shape), picture, inside)
+
+
+def put(under: Image, over: Image, where: Bools) -> Image:
+    """Return `over` where it is wanted and `under` elsewhere, both float32 (h, w, c)."""
+    out = cv2.copyTo(np.ascontiguousarray(over), where.view(np.uint8), under.copy())
+    return np.asarray(out, np.float32).reshape(under.shape)
 
 
 def blend_bands(top: Image, bottom: Image, mask: Image, levels: int = LEVELS) -> Image:
@@ -172,26 +182,33 @@ def _unlike_skin(lab: Image, normals: Image, usable: Bools, seeds: Bools) -> Ima
     # Where hair hangs over a seed, skin is the lighter or the more tinted half.
     rank = sample[:, 0] + 2.0 * np.hypot(sample[:, 1], sample[:, 2])
     centre = np.median(sample[rank >= np.median(rank)], axis=0)
-    basis = np.concatenate([np.ones((*lab.shape[:2], 1), np.float32), normals], axis=2)
-    predicted = np.broadcast_to(centre, lab.shape)
+    level = np.array([centre] + [[0.0] * 3] * 3)
+    light, colours = normals[usable], lab[usable]
+    every = max(1, len(light) // FIT_PIXELS)
+    light, colours = light[::every], colours[::every]
+    basis = np.concatenate([np.ones((len(light), 1), np.float32), light], axis=1)
+    factor = level
     for widen in (1.4, 1.3, 1.2, 1.1, 1.0):
-        fits = usable & (_gap(lab, predicted) < widen)
+        fits = _gap(colours, basis @ factor.astype(np.float32)) < widen
         if int(fits.sum()) < 64:
             break
-        x, y = basis[fits].astype(np.float64), lab[fits].astype(np.float64)
+        x, y = basis[fits].astype(np.float64), colours[fits].astype(np.float64)
         ridge = np.diag([0.0, 1.0, 1.0, 1.0]) * 0.02 * len(x)
-        level = np.array([centre] + [[0.0] * 3] * 3)
         factor = np.linalg.solve(x.T @ x + ridge, x.T @ (y - x @ level)) + level
-        predicted = (basis @ factor).astype(np.float32)
-    return _gap(lab, predicted)
+    whole = normals @ factor[1:].astype(np.float32) + factor[0].astype(np.float32)
+    return _gap(lab, whole)
 
 
-def _gap(lab: Image, predicted: npt.NDArray[np.floating]) -> Image:
-    gap = (lab - predicted) / SKIN_LIMIT
-    # Highlights are still skin: brighter counts half.
-    gap[..., 0] = np.where(gap[..., 0] > 0, 0.5 * gap[..., 0], gap[..., 0])
-    out: Image = np.sqrt((gap**2).sum(-1)).astype(np.float32)
-    return out
+def _gap(lab: Image, predicted: Image) -> Image:
+    """Return how far colours are from the predicted ones, (n, 3) or (h, w, 3), 1 = the limit."""
+    total = np.zeros(lab.shape[:-1], np.float32)
+    for channel, limit in enumerate(SKIN_LIMIT):
+        gap = (lab[..., channel] - predicted[..., channel]) / limit
+        if channel == 0:
+            # Highlights are still skin: brighter counts half.
+            gap = np.where(gap > 0, np.float32(0.5) * gap, gap)
+        total += gap * gap
+    return np.sqrt(total)
 
 
 def _touching_rim(foreign: Bools, inside: Bools, unit_px: float) -> Bools:

@@ -21,7 +21,7 @@ class GeometricSwapper:
         if not 0.0 <= shape_blend <= 1.0:
             raise OutOfRange("the shape blend", measured=shape_blend, limit=1.0)
         self.shape_blend = shape_blend
-        self.version = f"1+s{shape_blend:.3f}"
+        self.version = f"2+s{shape_blend:.3f}"
         self.models: Mapping[str, str] = {}
 
     def render(self, task: SwapTask) -> Rendering:

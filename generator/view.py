@@ -27,6 +27,7 @@ MARGIN = 0.3
 COVER_UNIT_PX = 100.0
 """Covers are looked for at this many pixels per eye distance: fine enough for strands of hair."""
 MIN_IRIS_PX = 3.0
+"""Radius of an iris in pixels; a smaller one is not read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,21 +70,6 @@ def view_face(frame: Frame, face: Face, scale: float) -> View:
     iris = (face.iris.astype(np.float64) - [x0, y0] + 0.5) * factor - 0.5
     lab, unit = colour.to_lab(part), unit * float(factor.mean())
     return View(lab, mesh, iris, _cover_of(lab, mesh, unit), unit, (x0, y0))
-
-
-def eye_masks(view: View, side: int) -> tuple[Image, Image] | None:
-    """Return the visible iris and the white of one eye, or None if the iris is too small."""
-    centre, rim = view.iris[side, 0], view.iris[side, 1:]
-    radius = float(np.linalg.norm(rim - centre, axis=1).mean())
-    if radius < MIN_IRIS_PX:
-        return None
-    opening = blend.fill_polygons(view.shape, [draw_outlines(view.mesh).eyes[side]])
-    opening *= 1.0 - view.cover
-    y, x = np.mgrid[: view.shape[0], : view.shape[1]].astype(np.float32)
-    distance = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)
-    soft = max(0.12 * radius, 0.7)
-    iris = blend.smooth_step((radius - distance) / soft + 0.5) * opening
-    return iris, opening * (distance > 1.15 * radius)
 
 
 def mean_inside(mask: Image, polygon: Points) -> float:

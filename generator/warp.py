@@ -28,45 +28,86 @@ GRAZING = (0.12, 0.34)
 STRETCH = (0.45, 0.75)
 # A point lies behind another surface when it is this much of the mesh width deeper.
 DEPTH_SLACK = 0.035
+# A list of pixels is pulled as a picture of so many columns.
+_LIST_COLUMNS = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raster:
-    """Which triangle covers each pixel: index int32 (h, w), -1 outside; corner weights (h, w, 3).
+    """Which triangle covers each cell of a grid over a picture, and which pixels are covered.
 
-    Weights are float32, sum to 1 where a triangle is, and are 0 elsewhere.
+    index: int32 (rows, columns), -1 outside. weights: float32 (rows, columns, 3), the corners'
+    shares, which sum to 1 where a triangle is and are 0 elsewhere. covered: bool (h, w), the
+    picture's pixels that lie on the mesh. The grid has a cell per pixel or is coarser.
     """
 
     index: npt.NDArray[np.int32]
     weights: Image
     triangles: npt.NDArray[np.int64]
+    covered: npt.NDArray[np.bool_]
 
     @property
-    def covered(self) -> npt.NDArray[np.bool_]:
-        """Pixels that lie on the mesh, bool (h, w)."""
-        return self.index >= 0
+    def cells_per_px(self) -> tuple[float, float]:
+        """How fine the grid is, along x and along y; 1 = a cell per pixel."""
+        (rows, columns), (height, width) = self.index.shape, self.covered.shape
+        return columns / width, rows / height
 
     def spread(self, values: npt.NDArray[np.floating]) -> Image:
         """Interpolate one value per point, (n,) or (n, c), over the pixels: (h, w) or (h, w, c)."""
+        return self.enlarge(self.spread_over_grid(values))
+
+    def spread_over_grid(self, values: npt.NDArray[np.floating]) -> Image:
+        """Interpolate one value per point over the grid: (rows, columns) or (rows, columns, c)."""
         flat = values.reshape(len(values), -1).astype(np.float32)
-        corners = flat[self.triangles[np.maximum(self.index, 0)]]
-        out = np.einsum("hwk,hwkc->hwc", self.weights, corners)
-        return np.asarray(out if values.ndim > 1 else out[..., 0], np.float32)
+        on = self.index >= 0
+        corners = flat[self.triangles[self.index[on]]]
+        out = np.zeros((*self.index.shape, flat.shape[1]), np.float32)
+        out[on] = np.einsum("nk,nkc->nc", self.weights[on], corners)
+        return out if values.ndim > 1 else out[..., 0]
+
+    def enlarge(self, field: Image) -> Image:
+        """Return a field over the grid, (rows, columns) or with channels, over the pixels."""
+        height, width = self.covered.shape
+        if field.shape[:2] == (height, width):
+            return field
+        big = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(big, np.float32)
 
 
-def rasterise(mesh: Points, triangles: npt.NDArray[np.int64], shape: tuple[int, int]) -> Raster:
+def rasterise(
+    mesh: Points,
+    triangles: npt.NDArray[np.int64],
+    shape: tuple[int, int],
+    cells_per_px: float = 1.0,
+) -> Raster:
     """Paint the triangles (t, 3) of a mesh (n, 3) far to near into a picture of `shape` (h, w).
 
-    x, y in pixels, smaller z = nearer; parts outside the picture are cut off. Raises ShapeError.
+    x, y in pixels, smaller z = nearer; parts outside the picture are cut off. cells_per_px (0..1):
+    how fine the grid is; what varies slowly over a large face needs no cell per pixel. Raises
+    ShapeError.
     """
     if mesh.ndim != 2 or mesh.shape[1] != 3 or not np.isfinite(mesh).all():
         raise ShapeError("mesh", actual=mesh.shape, expected="finite (n, 3)")
-    index = np.full(shape, -1, np.int32)
+    if cells_per_px >= 1.0:
+        index = _paint(mesh, triangles, np.full(shape, -1, np.int32))
+        return Raster(index, _corner_weights(index, mesh, triangles), triangles, index >= 0)
+    rows, columns = (max(round(side * cells_per_px), 2) for side in shape)
+    small = mesh.astype(np.float64)
+    small[:, :2] = (mesh[:, :2] + 0.5) * [columns / shape[1], rows / shape[0]] - 0.5
+    index = _paint(small, triangles, np.full((rows, columns), -1, np.int32))
+    covered = _paint(mesh, triangles, np.full(shape, -1, np.int32)) >= 0
+    return Raster(index, _corner_weights(index, small, triangles), triangles, covered)
+
+
+def _paint(
+    mesh: Points, triangles: npt.NDArray[np.int64], index: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Return the picture of numbers (h, w) with the triangles painted in, far to near."""
     order = np.argsort(-mesh[triangles, 2].mean(1), kind="stable")
     corners = np.round(mesh[:, :2] * (1 << SUBPIXEL_BITS)).astype(np.int32)[triangles]
     for number in order.tolist():
         cv2.fillConvexPoly(index, corners[number], number, cv2.LINE_8, SUBPIXEL_BITS)
-    return Raster(index, _corner_weights(index, mesh, triangles), triangles)
+    return index
 
 
 def _corner_weights(
@@ -99,21 +140,55 @@ def pull(picture: Image, positions: Image) -> Image:
     return np.asarray(out, np.float32)
 
 
-def smooth_positions(raster: Raster, positions: Image, sigma_px: float) -> Image:
-    """Blur positions (h, w, 2) inside the mesh: takes the kinks at triangle edges out.
+def pull_some(picture: Image, positions: Image) -> Image:
+    """Return what `pull` does for a list of positions (n, 2): (n,) or (n, c)."""
+    count = len(positions)
+    rows = -(-count // _LIST_COLUMNS)
+    table = np.zeros((rows * _LIST_COLUMNS, 2), np.float32)
+    table[:count] = positions
+    pulled = pull(picture, table.reshape(rows, _LIST_COLUMNS, 2))
+    return pulled.reshape(rows * _LIST_COLUMNS, *picture.shape[2:])[:count]
 
-    What is blurred is the offset from the pixel itself, over mesh pixels only, so that the rim
-    does not drift.
+
+def smooth_positions(raster: Raster, points: Points, sigma_px: float) -> Image:
+    """Return where each pixel finds its place among `points` (n, 2), one per mesh point: (h, w, 2).
+
+    As `smooth_grid_positions`, over the pixels.
     """
-    height, width = raster.index.shape
-    here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).astype(np.float32)
-    inside = raster.covered.astype(np.float32)
-    offset = (positions - here) * inside[..., None]
-    weight = cv2.GaussianBlur(inside, (0, 0), sigma_px)
-    total = cv2.GaussianBlur(offset, (0, 0), sigma_px)
-    smooth = here + total / np.maximum(weight, 1e-6)[..., None]
-    out: Image = np.where(inside[..., None] > 0, smooth, positions).astype(np.float32)
-    return out
+    offset = raster.enlarge(_smooth_offsets(raster, points, sigma_px))
+    return _add_places(offset, raster.covered.shape, (1.0, 1.0))
+
+
+def smooth_grid_positions(raster: Raster, points: Points, sigma_px: float) -> Image:
+    """Return where each cell of the grid finds its place among `points`: (rows, columns, 2).
+
+    Blurred by a Gaussian inside the mesh, which takes the kinks at triangle edges out. What is
+    blurred is the offset from the cell itself, over mesh cells only, so that the rim does not
+    drift. Off the mesh they have no meaning. points and sigma_px are in pixels of the pictures.
+    """
+    offset = _smooth_offsets(raster, points, sigma_px)
+    return _add_places(offset, raster.index.shape, raster.cells_per_px)
+
+
+def _smooth_offsets(raster: Raster, points: Points, sigma_px: float) -> Image:
+    """Return how far away each cell's place is, in pixels, float32 (rows, columns, 2)."""
+    per_px = raster.cells_per_px
+    offset = -_add_places(
+        -raster.spread_over_grid(points[:, :2].astype(np.float32)), raster.index.shape, per_px
+    )
+    inside = (raster.index >= 0).astype(np.float32)
+    offset *= inside[..., None]
+    sigmas = sigma_px * per_px[0], sigma_px * per_px[1]
+    weight = cv2.GaussianBlur(inside, (0, 0), sigmas[0], sigmaY=sigmas[1])
+    total = cv2.GaussianBlur(offset, (0, 0), sigmas[0], sigmaY=sigmas[1])
+    return np.asarray(total / np.maximum(weight, 1e-6)[..., None], np.float32)
+
+
+def _add_places(offset: Image, shape: tuple[int, ...], per_px: tuple[float, float]) -> Image:
+    """Add to (rows, columns, 2), in place, where in the picture each cell has its middle."""
+    offset[..., 0] += (np.arange(shape[1], dtype=np.float32) + 0.5) / per_px[0] - 0.5
+    offset[..., 1] += ((np.arange(shape[0], dtype=np.float32) + 0.5) / per_px[1] - 0.5)[:, None]
+    return offset
 
 
 def point_normals(mesh: Points, triangles: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -132,17 +207,24 @@ def point_normals(mesh: Points, triangles: npt.NDArray[np.int64]) -> npt.NDArray
     return out
 
 
+def visibility(mesh: Points, triangles: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return how well each point of a mesh (n, 3) is seen, float32 (n,), 0..1.
+
+    0: hidden behind another surface or turned away (GRAZING).
+    """
+    facing = _ramp(point_normals(mesh, triangles)[:, 2], GRAZING)
+    return (facing * in_front(mesh, triangles)).astype(np.float32)
+
+
 def texture_quality(
     source: Points, destination: Points, triangles: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """Return how well each point of the source mesh can lend texture, float32 (n,), 0 .. 1.
+    """Return how well texture bears the way to the destination, float32 (n,), 0..1.
 
-    0: hidden behind another surface, turned away, or stretched too far (STRETCH) on its way to the
-    destination mesh; both meshes (n, 3) in their own pictures.
+    0: stretched too far (STRETCH); both meshes (n, 3) in their own pictures.
     """
     have, need = (point_normals(mesh, triangles)[:, 2] for mesh in (source, destination))
-    kept = _ramp(have / np.maximum(need, GRAZING[0]), STRETCH) * _ramp(have, GRAZING)
-    return (kept * in_front(source, triangles)).astype(np.float32)
+    return _ramp(have / np.maximum(need, GRAZING[0]), STRETCH).astype(np.float32)
 
 
 def _ramp(values: npt.NDArray[np.float64], limits: tuple[float, float]) -> npt.NDArray[np.float64]:

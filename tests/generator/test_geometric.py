@@ -11,6 +11,7 @@ import pytest
 from generator import laying
 from generator.faces import Face, FaceAnalyser, open_analyser
 from generator.geometric import GeometricSwapper
+from generator.irises import tint_irises
 from generator.laying import MAX_SOURCE_YAW_DEG, MAX_YAW_GAP_DEG, require_range
 from generator.swapper import OutOfRange, Rendering, SwapTask
 from generator.topology import draw_outlines
@@ -286,11 +287,11 @@ def test_irises_too_small_or_shut_are_not_tinted(picture, face_of) -> None:
     target, source = (
         view_face(p.frame, face_of(p), 1.0) for p in (picture("persona2_0"), picture("persona4_0"))
     )
-    tinted = laying._tint_irises(target, source)
+    tinted = tint_irises(target, source)
     assert not np.array_equal(tinted, target.lab)
     pinned = replace(source, iris=np.repeat(source.iris[:, :1], 5, axis=1))
-    assert np.array_equal(laying._tint_irises(target, pinned), target.lab)
+    assert np.array_equal(tint_irises(target, pinned), target.lab)
     mesh = target.mesh.copy()
     mesh[[159, 386]] = mesh[[145, 374]]
     shut = replace(target, mesh=mesh)
-    assert np.array_equal(laying._tint_irises(shut, source), target.lab)
+    assert np.array_equal(tint_irises(shut, source), target.lab)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generator import laying
 from generator.faces import FaceAnalyser, open_analyser
 from generator.irises import IRIS_REACH, eye_likeness, eye_masks, tint_irises
 from generator.laying import MIN_EYE_LIKENESS, require_uncovered
@@ -69,7 +68,7 @@ def test_pale_strands_over_one_eye_are_refused(viewed: Viewed, side: int) -> Non
 def test_the_limit_lets_its_own_value_pass(viewed: Viewed, monkeypatch: pytest.MonkeyPatch) -> None:
     view = viewed("persona1_0")
     for likeness, passes in ((MIN_EYE_LIKENESS, True), (MIN_EYE_LIKENESS - 1e-6, False)):
-        monkeypatch.setattr(laying.irises, "eye_likeness", lambda view, value=likeness: value)
+        monkeypatch.setattr("generator.irises.eye_likeness", lambda view, value=likeness: value)
         if passes:
             require_uncovered(view, view)
         else:
