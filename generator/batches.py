@@ -1,8 +1,7 @@
 """One training batch, and how it is disturbed at every step.
 
 What is disturbed is light, colour, grain and shape, of all pictures of a sample alike: the true
-swap of a disturbed sample is the disturbed true swap. So a few hundred scenes teach what does not
-depend on how a renderer paints skin and eyes. Every random choice comes from the caller's
+swap of a disturbed sample is the disturbed true swap. Every random choice comes from the caller's
 generator. Refused: nothing.
 """
 
@@ -47,17 +46,21 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbed:
-    """How strongly a batch is disturbed, each as a standard deviation unless said otherwise.
+    """How strongly a batch is disturbed beyond gain, balance and gamma; standard deviations.
+
+    Nothing by default. With mixing .1, light .1, grain .025 and bend 1.5 a run that began with the
+    shipped weights came to progress .225 on validation people (.218 without) and to less identity:
+    margin .088 (.109), and above 0 on 37 % of 60 pairs of photographs (53 %).
 
     mixing: of what one colour channel takes from each. light: of the logarithm of a smooth field
     over the square that multiplies all colours. grain: largest noise, of 0..1. bend: of a smooth
     field of displacements, pixels at 128 px.
     """
 
-    mixing: float = 0.1
-    light: float = 0.1
-    grain: float = 0.025
-    bend: float = 1.5
+    mixing: float = 0.0
+    light: float = 0.0
+    grain: float = 0.0
+    bend: float = 0.0
 
 
 def disturb(batch: Batch, how: Disturbed, rng: torch.Generator) -> Batch:
@@ -74,7 +77,7 @@ def _relight(batch: Batch, how: Disturbed, rng: torch.Generator) -> Batch:
     pictures = torch.cat([batch.inputs, batch.label], 1).view(n, 5, 3, side, side)
     gamma = _uniform(0.8, 1.25, (n, 1, 1, 1, 1), rng).to(pictures.device)
     mixing = _normal((n, 3, 3), rng) * how.mixing
-    gain = _uniform(0.9, 1.1, (n, 3, 1), rng) * _uniform(0.75, 1.1, (n, 1, 1), rng)
+    gain = _uniform(0.9, 1.1, (n, 3, 1), rng) * _uniform(0.8, 1.2, (n, 1, 1), rng)
     # Rows of the mixing sum to 1 before the gain, so grey stays grey.
     mixing = (torch.eye(3) + mixing - mixing.mean(2, keepdim=True)) * gain
     light = torch.exp(_field((n, 1), side, rng) * how.light).to(pictures.device)

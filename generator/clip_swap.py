@@ -16,19 +16,21 @@ swapper finds it within its range, and the result is clear of nudity. What fails
 the frame (FrameRefused); for a face beyond the swapper's range, also in how many frames.
 
 The landmarks of a track are held steady (`steady`), of the whole clip from its first frame on: a
-frame looks the same whichever piece it is made in. Frames without the swapped person stay as they
-are.
+frame looks the same whichever piece it is made in. A swapper that follows (`FollowingSwapper`) is
+given a fixed number of frames before, of the same track. Frames without the swapped person stay as
+they are.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
 from generator import steady
-from generator.casting import Cast, cast_clip, refusal
+from generator.casting import Cast, Cue, cast_clip, refusal
 from generator.clip_frames import ClipFrame, watch
 from generator.errors import FaceError
 from generator.faces import Face, FaceAnalyser, Frame
@@ -41,7 +43,13 @@ from generator.swap import (
     require_person,
     require_untouched,
 )
-from generator.swapper import OutOfRange, Rendering, Swapper, SwapTask
+from generator.swapper import (
+    FollowingSwapper,
+    OutOfRange,
+    Rendering,
+    Swapper,
+    SwapTask,
+)
 from policies.request import Person
 from policies.warrants import ActiveWarrant, require_active
 from provenance.clip import Clip, require_clip
@@ -111,41 +119,72 @@ class _Work:
         # Not before a frame is asked for: whoever goes on with whole pieces needs no first pass.
         if self._cast is None:
             self._cast = cast_clip(self.target, self.people, self.templates, self.analyser)
-        with closing(watch(self.target, start=start, stop=stop)) as shots:
+        back = self.swapper.looks_back if isinstance(self.swapper, FollowingSwapper) else 0
+        seen: deque[ClipFrame] = deque(maxlen=back)
+        with closing(watch(self.target, start=max(0, start - back), stop=stop)) as shots:
             for shot in shots:
+                if shot.number < start:
+                    seen.append(shot)
+                    continue
                 try:
-                    made = self._make(shot, self._cast)
+                    made = self._make(shot, self._cast, seen)
                 except OutOfRange as error:
                     reach = self._reach(shot, self._cast)
                     raise refusal(shot.number, shot.second, error, more=reach) from error
                 except FaceError as error:
                     raise refusal(shot.number, shot.second, error) from error
+                seen.append(shot)
                 yield shot.pts, made
 
-    def _make(self, shot: ClipFrame, cast: Cast) -> Frame:
-        rendering = self._swap(shot, cast)
+    def _make(self, shot: ClipFrame, cast: Cast, seen: Sequence[ClipFrame]) -> Frame:
+        rendering = self._swap(shot, cast, seen)
         if rendering is None:
             return shot.frame
         require_untouched(rendering, shot)
         require_clear_output(rendering.frame, self.gates)
         return rendering.frame
 
-    def _swap(self, shot: ClipFrame, cast: Cast) -> Rendering | None:
-        """Return the frame with the face swapped, None where there is none to be swapped."""
+    def _swap(
+        self, shot: ClipFrame, cast: Cast, seen: Sequence[ClipFrame] = ()
+    ) -> Rendering | None:
+        """Return the frame with the face swapped, None where there is none to be swapped.
+
+        seen: the frames just before it, for a swapper that follows; oldest first.
+        """
         cue = cast.cue(shot)
         # Asked at every frame, and of bystanders too: somebody may opt out while it is being made.
         vectors = (self.source_face.id_vector, *cue.vectors)
         refuse_opted_out(self.gates.ask_registry(v, analyser=self.analyser) for v in vectors)
         if cue.face is None:
             return None
-        task = SwapTask(
+        task = self._task(shot, cue.face)
+        if not isinstance(self.swapper, FollowingSwapper):
+            return self.swapper.render(task)
+        return self.swapper.render_after(task, self._earlier(shot, cue, cast, seen))
+
+    def _earlier(
+        self, shot: ClipFrame, cue: Cue, cast: Cast, seen: Sequence[ClipFrame]
+    ) -> list[SwapTask]:
+        """Return the tasks of the frames in which this face is followed up to here, oldest first.
+
+        A track ends at a cut, so nothing of another shot is among them.
+        """
+        tasks: list[SwapTask] = []
+        for number, one in zip(range(shot.number - 1, -1, -1), reversed(seen), strict=False):
+            face = cast.cue(one).face
+            if one.number != number or number not in cue.track or face is None:
+                break
+            tasks.insert(0, self._task(one, face))
+        return tasks
+
+    def _task(self, shot: ClipFrame, face: Face) -> SwapTask:
+        return SwapTask(
             self.warrant,
             source=self.source,
             target=shot,
             source_face=self.source_face,
-            target_face=cue.face,
+            target_face=face,
         )
-        return self.swapper.render(task)
 
     def _reach(self, shot: ClipFrame, cast: Cast) -> str:
         """Say in how many frames of its track the face of this one is beyond the range.

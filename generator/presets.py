@@ -22,7 +22,7 @@ from generator.stylemix import StyleMixShape
 class Weights:
     """How much each loss counts.
 
-    identity: a quarter of it comes over the first fifth of a run, the rest after three tenths: first
+    identity: a quarter of it comes over the first fifth of a run, the rest after the middle: first
     what the swap looks like, then who it is.
 
     distilled: L1 to a teacher, where there is one (`--teacher`).
@@ -77,8 +77,8 @@ ADVERSARY_FROM: Final = 0.6
 UNLABELLED_FROM: Final = 0.5
 IDENTITY_FIRST: Final = 0.25
 IDENTITY_RAMP: Final = 0.2
-IDENTITY_FROM: Final = 0.3
-IDENTITY_FULL: Final = 0.4
+IDENTITY_FROM: Final = 0.5
+IDENTITY_FULL: Final = 0.6
 WARM_UP: Final = 0.01
 
 SMALL: Final = StyleMixShape(

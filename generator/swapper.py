@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, TypeAlias, get_args
+from typing import ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,20 @@ from policies.warrant import WarrantInvalid
 from policies.warrants import ActiveWarrant, require_active
 from provenance.media import Picture, require_picture
 
-SwapperName = Literal["geo", "stylemix", "stylemix+errs", "stylemix+mdrn+errs"]
+SwapperName = Literal[
+    "geo",
+    "stylemix",
+    "stylemix+errs",
+    "stylemix+mdrn+errs",
+    "style-ink",
+    "style-watercolour",
+    "style-oil",
+    "style-halftone",
+    "style-woodcut",
+    "style-glass",
+    "style-pastel",
+    "style-riso",
+]
 
 SAME_FACE_IOU = 0.5
 """Two boxes of one face found twice overlap by .8 and more, two faces side by side by under .2."""
@@ -150,6 +163,24 @@ class Swapper(Protocol):
         ...
 
 
+@runtime_checkable
+class FollowingSwapper(Swapper, Protocol):
+    """A swapper that, in a video, looks at frames before the one it makes.
+
+    `looks_back` frames at most, those just before it in which the same face is followed without a
+    gap; never more, so that what a frame looks like follows from the clip alone.
+    """
+
+    @property
+    def looks_back(self) -> int:
+        """How many frames it wants to see, 1 or more."""
+        ...
+
+    def render_after(self, task: SwapTask, before: Sequence[SwapTask]) -> Rendering:
+        """Return the swapped frame, given the tasks of the frames before it, oldest first."""
+        ...
+
+
 def open_swapper(name: str) -> Swapper:
     """Return the swapper of that name with its default parameters; raises UnknownSwapper."""
     if name not in _OPENERS:
@@ -204,9 +235,23 @@ def _open_mixing(*steps: str) -> Callable[[], Swapper]:
     return run
 
 
+def _open_style(name: str) -> Callable[[], Swapper]:
+    def run() -> Swapper:
+        from generator.stylise import open_stylise  # noqa: PLC0415  # it imports this module
+
+        return open_stylise(name)
+
+    return run
+
+
 _OPENERS: dict[str, Callable[[], Swapper]] = {
     "geo": _open_geo,
     "stylemix": _open_mixing(),
     "stylemix+errs": _open_mixing("errs"),
     "stylemix+mdrn+errs": _open_mixing("mdrn", "errs"),
+    **{
+        name: _open_style(name.removeprefix("style-"))
+        for name in get_args(SwapperName)
+        if name.startswith("style-")
+    },
 }

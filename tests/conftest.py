@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
+
+# Before numpy and torch: tests run beside each other, one thread for each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import importlib
 import io
 import itertools
-import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import c2pa
+import cv2
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes
@@ -54,6 +62,30 @@ DAY = 86_400
 MODEL_SHA256 = sha256_hex(b"identity model")
 DEMO = Path(__file__).parent.parent / "docs" / "demo"
 WHOLE = (-100_000, -100_000, 100_000, 100_000)
+
+cv2.setNumThreads(1)
+
+
+@contextmanager
+def keep_scheduler() -> Iterator[None]:
+    """Put back how the kernel schedules this thread.
+
+    As root, the AV1 encoder libsvtav1 makes the thread that calls it real-time, for good: every
+    other process of the machine would wait for the rest of the tests.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
+
+
+@pytest.fixture(autouse=True)
+def scheduler_kept() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """No test changes the scheduling of those after it; gives `keep_scheduler`."""
+    with keep_scheduler():
+        yield keep_scheduler
 
 
 @dataclass
@@ -375,12 +407,12 @@ MARK_KEY = b"m" * 32
 
 
 class Searched:
-    """A watermark of `MARK_KEY` that searches the same pixels once for a whole run of the tests."""
+    """A watermark that searches the same pixels with the same keys once for a run of the tests."""
 
     known: ClassVar[dict[tuple[Any, ...], Any]] = {}
 
-    def __init__(self, watermark: Any) -> None:
-        self._watermark = watermark
+    def __init__(self, name: str, *, keys: Sequence[bytes]) -> None:
+        self._watermark, self._keys = open_watermark(name, keys=keys), tuple(keys)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._watermark, name)
@@ -396,10 +428,34 @@ class Searched:
 
     def _once(self, asked: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         how, *frames = asked
-        key = (how, *((one.shape, one.dtype.str, sha256_hex(one.tobytes())) for one in frames))
+        key = (
+            self._keys,
+            how,
+            *((one.shape, one.dtype.str, sha256_hex(one.tobytes())) for one in frames),
+        )
         if key not in self.known:
             self.known[key] = make()
         return self.known[key]
+
+
+@pytest.fixture(scope="session")
+def looked_at_once() -> Iterator[None]:
+    """In deployments, the same pixels are searched for marks once, and shown to each net once."""
+    deployment, weights = map(
+        importlib.import_module, ("pipelines.deployment", "generator.weights")
+    )
+    run, known = weights.WeightSession.run, {}
+
+    def run_once(net: Any, image: Any) -> dict[str, Any]:
+        key = (net.card.sha256, image.shape, image.dtype.str, sha256_hex(image.tobytes()))
+        if key not in known:
+            known[key] = run(net, image)
+        return {name: values.copy() for name, values in known[key].items()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deployment, "open_watermark", Searched)
+        patch.setattr(weights.WeightSession, "run", run_once)
+        yield
 
 
 @dataclass
@@ -417,7 +473,7 @@ class Studio:
         self.asked: dict[str, Request] = {}
         self.registry = Registry(office.database)
         self.store = FolderStore(self.folder)
-        self.watermark = Searched(open_watermark(DEFAULT_WATERMARK, keys=(MARK_KEY,)))
+        self.watermark = Searched(DEFAULT_WATERMARK, keys=(MARK_KEY,))
         self.press = Press(
             desk=office.desk,
             watermark=self.watermark,

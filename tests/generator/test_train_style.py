@@ -106,6 +106,16 @@ def test_a_whole_square_is_also_looked_at_by_the_nets(new_run: Any, tmp_path: Pa
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 1
 
 
+def test_alpha_is_left_alone_until_drawings_are_worth_taking(new_run: Any) -> None:
+    run = new_run(steps=2, plain=1, batch=2)
+    run.step()
+    grad = run.net.fusion.weigh.weight.grad
+    assert grad is not None
+    assert not grad.any()
+    run.step()
+    assert run.net.fusion.weigh.weight.grad.any()
+
+
 def test_a_loss_that_is_no_number_stops_the_run(new_run: Any) -> None:
     run = new_run()
     torch.nn.init.constant_(run.net.head.weight, float("nan"))
