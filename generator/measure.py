@@ -54,6 +54,7 @@ def measure(
     from_source = assign(sources, in_source.faces, templates, analyser)
     from_target = assign(others, in_target.faces, templates, analyser)
     pairs = ((in_source, from_source), (in_target, from_target))
+    protectors = bystander_models(request.bystanders)
     return Measured(
         source_sha256=source.sha256,
         target_sha256=target.sha256,
@@ -69,12 +70,7 @@ def measure(
         people=tuple(
             describe(claim, sight, analyser, gates) for sight, claims in pairs for claim in claims
         ),
-        models={
-            **analyser.models,
-            **gates.models,
-            **swapper_models,
-            **bystander_models(request.bystanders),
-        },
+        models={**analyser.models, **gates.models, **swapper_models, **protectors},
         identity_model_sha256=analyser.models[analyser.id_model],
     )
 

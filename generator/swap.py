@@ -60,19 +60,15 @@ def swap(
     Every pixel outside the swapper's mask, heads that are blurred and faces that are replaced is
     the target's; how many of each is said in the draft's version. Raises WarrantInvalid,
     GatesMissing, NoFace, ManyFaces, UnnamedFace, OtherPerson, OptedOut, RegistryUnavailable,
-    OutputRefused, SwapRefused where the faces are beyond the swapper's range, a face to be blurred
-    lies over a named one, or somebody nobody named may still be known, and ShapeError where one
-    lies outside.
+    OutputRefused, ShapeError where a face lies outside, and SwapRefused where one is beyond the
+    swapper's range, is to be blurred over a named one, or may still be known unnamed.
     """
     active = require_active(warrant)
     require_gates(gates)
     source, target = require_picture(source), require_picture(target)
     active.require(source_sha256=source.sha256, target_sha256=target.sha256, medium="image")
-    models = {
-        **analyser.models,
-        **swapper.models,
-        **bystander_models(active.document.bystanders),
-    }
+    protectors = bystander_models(active.document.bystanders)
+    models = {**analyser.models, **swapper.models, **protectors}
     require_models({**models, **gates.models}, active)
     source_face = pick_face(analyser.analyse(source.frame), active, "source_identity")
     found = analyser.analyse(target.frame)
@@ -83,20 +79,15 @@ def swap(
     require_person(source_face, "source_identity", active, analyser)
     require_person(target_face, "target_body", active, analyser)
     require_not_opted_out((source_face, target_face), gates, analyser)
-    faces = {"source_face": source_face, "target_face": target_face}
-    task = SwapTask(active, source=source, target=target, **faces)
+    places = {"source_face": source_face, "target_face": target_face}
+    task = SwapTask(active, source=source, target=target, **places)
     rendering = swapper.render(task)
     require_untouched(rendering, target)
     made = protect(rendering.frame, task, found=found, analyser=analyser)
     require_clear_output(made.frame, gates)
-    return Draft(
-        made.frame,
-        warrant=active,
-        source=source,
-        target=target,
-        faces=tuple(_whole_box(box) for box in boxes),
-        maker=Maker(swapper.name, swapper.version + made.version, models),
-    )
+    maker = Maker(swapper.name, swapper.version + made.version, models)
+    faces = tuple(_whole_box(box) for box in boxes)
+    return Draft(made.frame, warrant=active, source=source, target=target, faces=faces, maker=maker)
 
 
 def pick_face(faces: list[Face], warrant: ActiveWarrant, role: PersonRole) -> Face:

@@ -162,9 +162,12 @@ def make_sample(
     except OutOfRange:
         return None
     known = Known(pictures[triplet.label].frame, faces.get(triplet.label))
-    squared = cut_square(layers, known, side_px, rng if variant else None)
-    ids = {"id_source": source_face.id_vector, "id_target": target_face.id_vector}
-    return Sample(**squared, **ids, kind=triplet.kind)
+    return Sample(
+        **cut_square(layers, known, side_px, rng if variant else None),
+        id_source=source_face.id_vector,
+        id_target=target_face.id_vector,
+        kind=triplet.kind,
+    )
 
 
 class Known(NamedTuple):

@@ -36,7 +36,9 @@ PICTURE_STARTS = (
     *(b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*"),
     *(b"\xff\x0a", b"\x00\x00\x00\x0cJXL ", b"\x1aE\xdf\xa3", b"RIFF"),
 )
-PICTURE_FOLDERS = ("docs/demo/", "tests/vectors/", "docs/benchmarks/")
+PICTURE_FOLDERS = (
+    "docs/demo/", "docs/benchmarks/", "tests/vectors/", "generator/personas/", "generator/styles/",
+)  # fmt: skip
 WEIGHTS = {".npy", ".npz", ".pkl", ".pt", ".pth", ".onnx", ".safetensors"}
 ID_LENGTHS = {128, 512}
 """Of the identity vectors in use; one of a real person is biometric data."""

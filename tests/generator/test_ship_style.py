@@ -87,8 +87,8 @@ def test_the_card_says_what_the_run_was(tmp_path: Path) -> None:
 def test_what_was_not_trained_for_release_is_not_shipped(tmp_path: Path) -> None:
     with pytest.raises(WeightRefused, match="not admitted"):
         ship_style(trained(purpose="research_training"), tmp_path, now=NOW, code="abc")
-    real = ROW.model_copy(update={"person": "ada", "consent_id": "c1"})
-    with pytest.raises(WeightRefused, match="not rendered"):
+    real = ROW.model_copy(update={"person": "ada", "training_of_released_models": False})
+    with pytest.raises(WeightRefused, match="did not agree"):
         ship_style(trained(rows=[real]), tmp_path, now=NOW, code="abc")
     assert not list(tmp_path.iterdir())
 

@@ -30,7 +30,7 @@ from provenance.data_ledger import rendered_row
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-SMALL = replace(PRESETS["smoke"], batch=1, crop_px=32, whole_every=99, watched=0)
+SMALL = replace(PRESETS["smoke"], batch=1, crop_px=64, whole_every=99, watched=0)
 ROW = rendered_row(b"", "demo/persona1_0.webp", set_name="demo", person="persona:demo-1")
 
 
@@ -86,7 +86,7 @@ def test_a_checkpoint_of_other_settings_is_refused(new_run: Any, tmp_path: Path)
 
 
 def test_learning_lowers_the_loss(new_run: Any) -> None:
-    run = new_run(steps=40, crop_px=48, learning_rate=2e-3)
+    run = new_run(steps=40, crop_px=64, learning_rate=2e-3)
     losses = [run.step()["texture"] for _ in range(40)]
     assert np.median(losses[-12:]) < 0.95 * np.median(losses[:12])
 
@@ -181,7 +181,7 @@ def built(new_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_style, "list_files", lambda split: [])
     monkeypatch.setattr(train_style, "open_analyser", lambda: None)
     monkeypatch.setattr(train_style, "build_samples", lambda *a, **k: SAMPLES)
-    tiny = Preset(steps=1, batch=1, crop_px=32, watched=1)
+    tiny = Preset(steps=1, batch=1, crop_px=64, watched=1)
     monkeypatch.setattr(train_style, "PRESETS", {"tiny": tiny})
 
 
