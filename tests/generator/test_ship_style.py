@@ -58,6 +58,8 @@ def assert_graph_is_the_network(folder: Path) -> None:
     for name, value in wanted.items():
         assert np.abs(made[name] - value.numpy()).max() < 1e-3 * max(1, float(value.abs().max()))
         assert np.array_equal(made[name], again[name])
+    alone = network.run(**{name: value[:1] for name, value in arrays.items()})
+    assert np.abs(alone["image"] - made["image"][:1]).max() < 1e-3
     nothing = network.run(**arrays | {"strength": np.zeros(2, np.float32)})
     assert np.array_equal(nothing["image"], arrays["content"])
 
