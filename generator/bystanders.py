@@ -1,12 +1,13 @@
-"""Strangers in a swap: blurred, or given the face of a rendered person, and then judged.
+"""Strangers in a swap: blurred, or given the face of a rendered person and then judged.
 
-What is done is what the warrant says was decided, to the faces that it lists. Whoever is to be
+What is done is what the warrant says was decided, to the faces that it lists. Who is to be blurred
+is blurred and not judged (`generator.anonymise` says what was measured of that). Who is to be
 replaced gets a persona laid on by `geo`'s own geometry, the one that takes them farthest from
 themselves; the result is measured again, and unless two identity nets both say that the face there
 is somebody else's than the one that was there before, the next persona is tried, and in the end the
 head is blurred. So are faces that geometry cannot replace or that were located and not measured.
-Refused (SwapRefused): a stranger whom a net still knows when the head is blurred, and strangers in
-a picture whose warrant says to refuse them.
+Refused (SwapRefused): who was to be replaced and is still known when the head is blurred, and
+strangers in a picture whose warrant says to refuse them.
 
 What this means is what was measured (docs/generator.md, Bystanders): two nets do not know the face.
 It is no word of data protection law; clothes, hair, place and company stay.
@@ -22,7 +23,7 @@ import numpy.typing as npt
 
 from generator import blend, colour
 from generator.anonymise import blur_faces
-from generator.errors import MeasurementFailed, SwapRefused
+from generator.errors import MeasurementFailed, ShapeError, SwapRefused
 from generator.faces import Face, FaceAnalyser, Frame, only_face
 from generator.laying import SHAPE_BLEND, Layers, lay_out, paste
 from generator.matching import match
@@ -32,6 +33,7 @@ from generator.second_net import SecondNet, open_second_net, second_models
 from generator.swapper import SAME_FACE_IOU, FloatBox, OutOfRange, SwapTask, overlap
 from generator.topology import draw_outlines
 from policies.terms import BystanderPolicy
+from provenance.draft import require_models
 
 Tone = npt.NDArray[np.float64]
 """Median Lab colour of the skin of nose and cheeks, (3,)."""
@@ -60,7 +62,7 @@ Lay = Callable[[Lender, Face], Layers]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Protected:
-    """A frame (BGR uint8) in which nobody knows the strangers, and what became of each.
+    """A frame (BGR uint8) with its strangers treated, and what became of each.
 
     `lenders`: for every stranger, in their order, the persona's name, or "" for a blurred head.
     """
@@ -106,7 +108,9 @@ def protect(
         )
         return lay_out(permit, SHAPE_BLEND)
 
-    lenders = measure_lenders(open_personas(), analyser) if strangers else ()
+    shipped = open_personas()
+    require_models(shipped.models, task.warrant)
+    lenders = measure_lenders(shipped, analyser) if strangers else ()
     judge = Judge(task.target.frame, analyser, open_second_net())
     return replace_faces(frame, strangers, lenders, lay=lay, judge=judge)
 
@@ -176,7 +180,7 @@ class Judge:
             return 0.0
         try:
             return sum(self._distances(frame, seen, stranger.face))
-        except MeasurementFailed:
+        except (MeasurementFailed, ShapeError):
             return 0.0
 
     def _is_other(self, frame: Frame, face: Face, stranger: Stranger) -> bool:
@@ -185,7 +189,7 @@ class Judge:
             return True
         try:
             return min(self._distances(frame, face, stranger.face)) > 1
-        except MeasurementFailed:
+        except (MeasurementFailed, ShapeError):
             return False
 
     def _distances(self, frame: Frame, seen: Face, before: Face) -> tuple[float, float]:
@@ -212,42 +216,45 @@ def replace_faces(
     while there are such; with every verdict that they may be known, the next. Raises SwapRefused
     for somebody who is known in spite of all, and ShapeError for a box that lies outside.
     """
-    covers = [_Cover(_try_all(frame, one, lenders, lay, judge)) for one in strangers]
+    covers = [_Cover(one, _rank(frame, one, lenders, lay, judge), lay) for one in strangers]
     failing = list(range(len(covers)))
+    made = frame
     while failing:
         for number in failing:
             covers[number].advance(taken=[cover.name for cover in covers])
         made = _cover_all(frame, strangers, covers)
         failing = judge.find_known(made, strangers, [cover.name for cover in covers])
-    made = _cover_all(frame, strangers, covers)
     return Protected(made, tuple(cover.name for cover in covers))
 
 
-def _try_all(
+def _rank(
     frame: Frame, stranger: Stranger, lenders: Sequence[Lender], lay: Lay, judge: Judge
-) -> list[tuple[str, Layers]]:
-    """Return every persona that can be laid on a stranger, by name, the best first."""
+) -> list[Lender]:
+    """Return every persona that can be laid on a stranger, the best first."""
     if stranger.face is None:
         return []
-    tone, laid = tone_of(judge.original, stranger.face), []
+    tone, ranked = tone_of(judge.original, stranger.face), []
     for lender in sorted(lenders, key=lambda one: float(np.linalg.norm(one.tone - tone))):
         try:
             layers = lay(lender, stranger.face)
         except OutOfRange:
             continue
         tried = paste(layers.composite, layers.mask, layers, frame).frame
-        laid.append((judge.how_far(tried, stranger), lender.persona.name, layers))
-    laid.sort(key=lambda one: one[0], reverse=True)  # stable: equal ones stay by colour
-    return [(name, layers) for _, name, layers in laid]
+        ranked.append((judge.how_far(tried, stranger), lender))
+    ranked.sort(key=lambda one: one[0], reverse=True)  # stable: equal ones stay by colour
+    return [lender for _, lender in ranked]
 
 
 class _Cover:
-    """How one stranger is covered: by a persona's layers, and by a blur when nobody is left."""
+    """How one stranger is covered: by a persona's layers, and by a blur when nobody is left.
 
-    def __init__(self, left: list[tuple[str, Layers]]) -> None:
+    Layers are laid anew when their turn comes: those of every persona would fill the memory.
+    """
+
+    def __init__(self, stranger: Stranger, left: list[Lender], lay: Lay) -> None:
         self.name = ""
         self.layers: Layers | None = None
-        self._left, self._blurred = left, False
+        self._face, self._left, self._lay, self._blurred = stranger.face, left, lay, False
 
     def advance(self, *, taken: Sequence[str]) -> None:
         """Take the next cover; raises SwapRefused where there was none after the blur."""
@@ -256,9 +263,11 @@ class _Cover:
                 "a person whom nobody named may still be known with a blurred head",
                 mend="cut that person out of the picture",
             )
-        if self._left:
-            free = [number for number, (name, _) in enumerate(self._left) if name not in taken]
-            self.name, self.layers = self._left.pop(free[0] if free else 0)
+        if self._left and self._face is not None:
+            names = [lender.persona.name for lender in self._left]
+            free = [number for number, name in enumerate(names) if name not in taken]
+            lender = self._left.pop(free[0] if free else 0)
+            self.name, self.layers = lender.persona.name, self._lay(lender, self._face)
         else:
             self.name, self.layers, self._blurred = "", None, True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ from generator.weights import (
 )
 from policies.digest import sha256_hex
 from policies.files import replace_file
-from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+from provenance.data_ledger import (
+    DataLedger,
+    DataRefused,
+    LedgerRow,
+    Purpose,
+    ledger_bytes,
+)
 
 RENDERED = Training(
     data="rendered people alone, Blender Cycles over MakeHuman-family geometry and textures; the "
@@ -49,28 +56,42 @@ def own_origin(module: str, ledger: bytes, version: str) -> Origin:
     return Origin(package=OWN, version=version, graph=module, files=files)
 
 
-def describe_training(rows: Sequence[LedgerRow]) -> Training:
+def describe_training(rows: Sequence[LedgerRow], *, now: datetime) -> Training:
     """Return the training record of a run's pictures: rendered people, or who consented to it.
 
-    Raises WeightRefused for pictures of somebody who did not.
+    Every row of somebody real is held against the ledger's rules for released weights once more.
+    Raises WeightRefused.
     """
     real = [row for row in rows if row.is_of_real_people]
     if not real:
         return RENDERED
-    held = {row.set for row in real if not (row.training_of_released_models and row.consent_id)}
-    if held:
+    try:
+        ledger = DataLedger(rows)
+        for row in real:
+            ledger.require(row.sha256, row.path, purpose="release_training", now=now)
+    except DataRefused as error:
         raise WeightRefused(
-            f"the run saw people who did not agree to released weights: {', '.join(sorted(held))}",
-            mend="train without them",
-        )
+            f"the run saw what released weights may not rest on: {error.message}",
+            mend="train without it",
+        ) from error
     people, consents = ({getattr(row, name) for row in real} for name in ("person", "consent_id"))
     sets = ", ".join(sorted({row.set for row in real}))
     return Training(
         data=f"{len(real)} photographs of {len(people)} people ({sets}) and "
         f"{len(rows) - len(real)} rendered pictures",
         consent_basis=f"{len(consents)} consents that cover this training, each named in the data "
-        "ledger of the run; what rests on one that is withdrawn is told by runs_using",
+        "ledger of the run",
     )
+
+
+def inherit(own: Training, parents: Sequence[Training]) -> Training:
+    """Return a training record that also tells what the parents of a run were trained on."""
+    more = [one for one in parents if one != RENDERED]
+    data, basis = ([own.data], [own.consent_basis])
+    for parent in more:
+        data.append(f"through weights it was made from: {parent.data}")
+        basis.append(f"through weights it was made from: {parent.consent_basis}")
+    return Training(data="; ".join(data), consent_basis="; ".join(basis))
 
 
 def require_release(purpose: Purpose) -> None:

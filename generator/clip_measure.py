@@ -3,8 +3,8 @@
 Gives facts, never a decision; what a frame shows is `sight`'s, whom a face stands for `binding`'s:
 who it is is asked of every face in every frame, and of every track as a whole. A face that is
 nobody's in one single frame stays unresolved; one that is only similar in a few frames of a track
-which is somebody's is theirs, and their worst distance says so. Refused: blurring or replacing people
-nobody named, which a video has not yet (BlurUnavailable).
+which is somebody's is theirs, and their worst distance says so. Refused: blurring or replacing
+people nobody named, which a video has not yet (BlurUnavailable).
 """
 
 from __future__ import annotations

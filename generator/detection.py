@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generator.faces import FloatArray, Frame
-from generator.weights import WeightCard, WeightSession, open_session
+from generator.weights import WeightCard, WeightSession, open_session, session_options
 
 FIRST = "blazeface"
 SECOND = "facemesh-detection-full"
@@ -112,6 +112,7 @@ def open_detector(*, threads: int = 1) -> FaceDetector:
     The nets are so small that one thread each and several looks at a time take a third of the
     processor time of several threads on one look (measured: .10 and .30 s at 1080p).
     """
+    session_options(threads)  # refuses fewer than one
     return FaceDetector(BoxNet(open_session(FIRST)), BoxNet(open_session(SECOND)), threads=threads)
 
 

@@ -86,9 +86,15 @@ def require_pair(pair: LedgerPair) -> LedgerPair:
 
 
 def keep_composite(frame: npt.NDArray[np.uint8], pair: LedgerPair) -> Composite:
-    """Return what a pair made as the picture of another; `composite.compose` alone calls this."""
+    """Return what a pair made as the picture of another; `composite.compose` alone calls this.
+
+    Raises WarrantInvalid, and SwapRefused for a frame that cannot be of this pair.
+    """
     target = require_pair(pair).target
+    if frame.shape != target.frame.shape or frame.dtype != target.frame.dtype:
+        raise SwapRefused("what a pair made is not of its target's size and kind")
     own = target.rows if isinstance(target, Composite) else (target.row,)
+    frame = frame.copy()
     frame.setflags(write=False)
     return Composite(frame, (*own, pair.source.row), target.purpose, _DOOR)
 

@@ -3,7 +3,7 @@
 A task stands on a `SwapTask`, so on an active warrant and both of its pictures, and asks again
 whenever it is used. Refused: a warrant whose decision was not to replace strangers, and anything
 but a persona of the shipped set (WarrantInvalid); a face that the warrant does not list among those
-to be made unrecognisable (UnnamedFace); frames of a video (MediaError).
+to be replaced (UnnamedFace); frames of a video (MediaError).
 """
 
 from __future__ import annotations

@@ -68,12 +68,12 @@ def list_reverse(rows: Sequence[LedgerRow]) -> Iterator[Reverse]:
     Lenders take turns, so that nobody's face is met more often than others'. In order of the rows'
     people and digests.
     """
-    people: dict[str, list[LedgerRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.person, row.sha256)):
-        people.setdefault(row.person, []).append(row)
+    people: dict[tuple[str, str], list[LedgerRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.set, row.person, row.sha256)):
+        people.setdefault((row.set, row.person), []).append(row)
     turn = 0
     for person, own in people.items():
-        others = [row for row in rows if row.person != person]
+        others = [row for row in rows if (row.set, row.person) != person]
         others.sort(key=lambda row: row.sha256)
         for label in own:
             for source in own:

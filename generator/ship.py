@@ -1,6 +1,6 @@
 """Ship a trained StyleMixNet: both weight files and the card, out of the averages at its end.
 
-Refused: runs that saw anything but rendered people, or that were not made for release
+Refused: runs that saw people who did not agree to it, or that were not made for release
 (WeightRefused); graphs that differ from the network (WeightRefused).
 """
 
@@ -18,10 +18,11 @@ from generator.cards import (
     LICENCE,
     describe_inputs,
     describe_run,
+    describe_training,
     describe_twin,
+    inherit,
     own_origin,
     require_release,
-    describe_training,
     write_product,
 )
 from generator.export import export_graph, pack_weights, round_to_half
@@ -30,6 +31,7 @@ from generator.stylemix import PLANES, StyleMixNet, StyleMixShape
 from generator.weights import (
     Measurement,
     OutputContract,
+    Training,
     WeightCard,
 )
 from policies.digest import sha256_hex
@@ -59,7 +61,7 @@ class Trained(NamedTuple):
     """What a run leaves: averages, settings, the rows of its data, and what was measured of it.
 
     purpose: what the ledger gave its pictures out for. measured: `Run.report`. parents: SHA-256 of
-    the weights that the run began with or learned from.
+    the weights that the run began with or learned from; inherited: what those were trained on.
     """
 
     net: StyleMixNet
@@ -68,6 +70,7 @@ class Trained(NamedTuple):
     purpose: Purpose
     measured: Mapping[str, Mapping[str, Any]]
     parents: tuple[str, ...] = ()
+    inherited: tuple[Training, ...] = ()
 
 
 def ship(
@@ -79,7 +82,7 @@ def ship(
     """
     require_release(trained.purpose)
     preset, rows = trained.preset, trained.rows
-    training = describe_training(rows)
+    training = inherit(describe_training(rows, now=now), trained.inherited)
     half, inputs = round_to_half(trained.net), _examples(preset.shape)
     outputs = ("image", "flow", "reach", "paint")
     graph = export_graph(half, inputs, outputs)

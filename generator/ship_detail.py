@@ -1,6 +1,6 @@
 """Ship a trained MDRN: both weight files and the card, out of a run's averages.
 
-Refused: runs that saw anything but rendered people, or that were not made for release
+Refused: runs that saw people who did not agree to it, or that were not made for release
 (WeightRefused); graphs that differ from the network (WeightRefused).
 """
 
@@ -19,10 +19,10 @@ from generator.cards import (
     LICENCE,
     describe_inputs,
     describe_run,
+    describe_training,
     describe_twin,
     own_origin,
     require_release,
-    describe_training,
     write_product,
 )
 from generator.detail import SIDE_PX, WEIGHTS
@@ -97,7 +97,7 @@ def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: st
         bytes=len(graph),
         origin=own_origin("generator/mdrn.py", ledger, code),
         licence=LICENCE,
-        training=describe_training(trained.rows),
+        training=describe_training(trained.rows, now=now),
         tensors=describe_inputs(inputs, MEANINGS),
         outputs={
             "image": OutputContract(

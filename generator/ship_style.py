@@ -1,6 +1,6 @@
 """Ship a trained style network: both weight files and the card, out of a run's averages.
 
-Refused: runs that saw anybody but rendered people, or that were not made for release
+Refused: runs that saw people who did not agree to it, or that were not made for release
 (WeightRefused); graphs that differ from the network (WeightRefused).
 """
 
@@ -82,7 +82,7 @@ def ship_style(trained: TrainedStyle, folder: Path, *, now: datetime, code: str)
         bytes=len(graph),
         origin=own_origin("generator/stylise_net.py", ledger_bytes(trained.rows), code),
         licence=LICENCE,
-        training=describe_training(trained.rows),
+        training=describe_training(trained.rows, now=now),
         tensors=describe_inputs(inputs, MEANINGS),
         outputs={
             "image": OutputContract(

@@ -22,7 +22,7 @@ from generator.errors import ShapeError
 
 Image = npt.NDArray[np.float32]
 
-VERSION: Final = "flow1"
+VERSION: Final = "f1"
 LOOKS_BACK: Final = 2
 """Frames before this one that have a part in it: of the third, a third would be left (.7 ** 3)."""
 KEPT: Final = 0.7

@@ -83,8 +83,8 @@ class StyleSwapper:
         self._network, self._style = network, style
         self.strength, self.fusion = strength, fusion
         self.name = f"style-{style.name}"
-        self.version = f"1+s{strength:.3f}+{fusion}+{style.sha256[:8]}+{VERSION}"
-        self.models: Mapping[str, str] = network.models
+        self.version = f"1+s{strength:.3g}+{fusion}+{VERSION}"
+        self.models: Mapping[str, str] = {**network.models, self.name: style.sha256}
 
     def render(self, task: SwapTask) -> Rendering:
         """Return the frame with the face drawn; raises WarrantInvalid, UnnamedFace, NotOnePerson
@@ -138,8 +138,9 @@ class StyleSwapper:
 def require_one_person(permit: SwapTask | LedgerPair) -> None:
     """Raise NotOnePerson unless the permit is for one person's face, both as source and target."""
     if isinstance(permit, LedgerPair):
-        shown = (permit.source, permit.target)
-        named = {p.row.person if isinstance(p, AdmittedPicture) else "made" for p in shown}
+        target = permit.target  # a composite of the ledger shows somebody else's face
+        shown = target.row.person if isinstance(target, AdmittedPicture) else ""
+        named = {permit.source.row.person, shown}
     else:
         people = permit.warrant.document.people
         named = {p.record_id for p in people if p.role in ("source_identity", "target_body")}

@@ -51,7 +51,7 @@ from policies.digest import sha256_hex
 from policies.errors import Error
 from policies.files import replace_file
 from provenance.data_ledger import DataLedger, Purpose, ledger_bytes, read_ledger
-from provenance.data_sets import Split, list_rendered
+from provenance.data_sets import Split, list_pictures, list_rendered
 from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
 from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
@@ -78,7 +78,9 @@ class Run:
         self.preset, self.done, self.best = preset, 0, float("-inf")
         self.train, self.validation = train.to(preset.device), validation.to(preset.device)
         self.ledger = ledger_bytes(train.rows)
-        self.parents = tuple(one.sha256 for one in (start, teacher) if one is not None)
+        parents = [one for one in (start, teacher) if one is not None]
+        self.parents = tuple(one.sha256 for one in parents)
+        self.inherited = tuple(one.training for one in parents)
         settings = json.dumps(replace(preset, steps=0).as_json(), sort_keys=True)
         self.digest = sha256_hex(settings.encode() + self.ledger + "".join(self.parents).encode())
         self.rng = torch.Generator().manual_seed(preset.seed)
@@ -280,7 +282,9 @@ def open_run(
     """Return the run of a folder, its samples made or read again, resumed where it stopped."""
     sets: dict[str, SampleSet] = {}
     parts: tuple[Split, ...] = ("train", "validation")
-    digest = sha256_hex(ledger_bytes(stock.ledger) + str((preset.variants, preset.seed)).encode())
+    photos = [] if stock.photos is None else list_pictures([stock.photos])
+    made_by = [preset.variants, preset.seed, preset.shape.side_px, *(one.name for one in photos)]
+    digest = sha256_hex(ledger_bytes(stock.ledger) + json.dumps(made_by).encode())
     for part in parts:
         path = folder / f"samples-{part}.safetensors"
         if not path.exists():
@@ -316,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = open_run(preset, stock, options.out, **parents, jobs=options.threads, show=print)
         train(run, options.out, clock=time.monotonic, show=print)
         if options.export is not None:
-            made_of = run.train.rows, stock.purpose, run.report(), run.parents
+            made_of = run.train.rows, stock.purpose, run.report(), run.parents, run.inherited
             trained = Trained(run.averages, preset, *made_of)
             ship(trained, options.export, options.name, now=stock.now, code=options.code)
     except Error as error:

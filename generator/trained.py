@@ -38,7 +38,8 @@ def load_stylemix(name: str = "stylemix", folder: Path = MODELS_FOLDER) -> Style
 
 
 class Parent:
-    """Shipped weights that a run begins with or learns from; `sha256` of their safetensors file.
+    """Shipped weights that a run begins with or learns from; `sha256` of their safetensors
+    file, `training` what they were trained on.
 
     Raises WeightRefused as `load_stylemix`, and for weights that a run of this purpose may not use.
     """
@@ -46,7 +47,7 @@ class Parent:
     def __init__(self, name: str, purpose: Purpose, folder: Path = MODELS_FOLDER) -> None:
         card = load_card(name, folder)
         self.net = load_stylemix(name, folder)
-        self.sha256 = sha256_hex(read_twin(card, folder))
+        self.sha256, self.training = sha256_hex(read_twin(card, folder)), card.training
         if purpose == "release_training" and (card.run is None or card.run.purpose != purpose):
             raise WeightRefused(
                 f"{name} was trained for research, and so is all that is made of it",

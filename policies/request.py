@@ -56,7 +56,7 @@ class Request(Document):
     territories: Annotated[tuple[Territory, ...], Field(min_length=1)]
     categories: tuple[Category, ...] = ()
     bystanders: BystanderPolicy = "refuse"
-    """What happens to faces in the target that nobody named: no picture, or nobody knows them."""
+    """Faces in the target that nobody named: no picture, or they are blurred or replaced."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Request:

@@ -86,7 +86,8 @@ class Warrant(Document):
     blurred: Annotated[tuple[PixelBox, ...], Field(strict=False)]
     """Faces of the target that nobody named; the output shows none of them."""
     bystanders: BystanderPolicy
-    """How those are made unrecognisable; no other way was decided."""
+    """What is done to those. `persona` also permits a blur where a face cannot be replaced;
+    `blur` permits nothing else."""
     models: Mapping[ModelName, Digest]
     policy_sha256: Digest
     not_before: UnixTime

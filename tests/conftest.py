@@ -412,7 +412,7 @@ class Searched:
     known: ClassVar[dict[tuple[Any, ...], Any]] = {}
 
     def __init__(self, name: str, *, keys: Sequence[bytes]) -> None:
-        self._watermark, self._keys = open_watermark(name, keys=keys), tuple(keys)
+        self._watermark, self._keys = open_watermark(name, keys=keys), (name, *keys)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._watermark, name)
@@ -447,7 +447,12 @@ def looked_at_once() -> Iterator[None]:
     run, known = weights.WeightSession.run, {}
 
     def run_once(net: Any, image: Any) -> dict[str, Any]:
-        key = (net.card.sha256, image.shape, image.dtype.str, sha256_hex(image.tobytes()))
+        key = (
+            net.card.model_dump_json(),
+            image.shape,
+            image.dtype.str,
+            sha256_hex(image.tobytes()),
+        )
         if key not in known:
             known[key] = run(net, image)
         return {name: values.copy() for name, values in known[key].items()}

@@ -26,7 +26,7 @@ import pytest
 import generator
 import provenance
 from generator.clip_swap import swap_clip
-from generator.errors import FaceError
+from generator.errors import FaceError, SwapRefused
 from generator.faces import Face, IdThresholds
 from generator.gates import Gates, open_gates
 from generator.laying import lay_out
@@ -260,6 +260,12 @@ def door_render(name: str) -> Callable[[Site, Any], object]:
     return lambda site, warrant: open_swapper(name).render(stale_task(site, warrant))
 
 
+def door_style(method: str, *more: object) -> Callable[[Site, Any], object]:
+    return lambda site, warrant: getattr(open_swapper("style-ink"), method)(
+        stale_task(site, warrant), *more
+    )
+
+
 def door_lay_out(site: Site, warrant: Any) -> object:
     return lay_out(stale_task(site, warrant), 0.5)
 
@@ -374,6 +380,8 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     "generator.laying.lay_out": door_lay_out,
     **{name_of(open_swapper(n), "render"): door_render(n) for n in get_args(SwapperName)},
     # With a network that notes it was reached, in place of the shipped one.
+    "generator.stylise.StyleSwapper.render_after": door_style("render_after", ()),
+    "generator.stylise.StyleSwapper.sketch": door_style("sketch"),
     "generator.mixing.StyleMixSwapper.mix": door_stylemix("mix"),
     "generator.mixing.StyleMixSwapper.render": door_stylemix("render"),
     "provenance.draft.Draft.__init__": door_draft,
@@ -631,6 +639,11 @@ def test_door_opens_for_a_good_warrant(site: Site, name: str) -> None:
         with pytest.raises(WarrantInvalid):  # nobody builds one by hand, whatever they hold
             DOORS[name](site, site.good)
         return
+    if name.startswith("generator.stylise."):
+        with pytest.raises(SwapRefused) as caught:  # it names two people, a style takes one
+            DOORS[name](site, site.good)
+        assert caught.value.code == "STYLE-NOT-ONE-PERSON"
+        return
     if name.endswith(LAY_OUT):
         with pytest.raises(FaceError) as caught:  # the faces of this test are no faces
             DOORS[name](site, site.good)
@@ -772,6 +785,10 @@ NO_DOORS: dict[str, str] = {
     "generator.bystanders.replace_faces": "the same, with the lay_out that it is given",
     "generator.composite.compose": "lays a pair of the ledger out through lay_out, a door",
     "generator.ledger_pair.keep_composite": "what compose has made; see the last test",
+    "generator.ledger_pair.LedgerPair.__init__": "two pictures the ledger admitted; asked again",
+    "generator.triplets.cut_square": "cuts a sample out of what lay_out, a door, has laid out",
+    "generator.stylise.require_one_person": "reads people out of a warrant; only raises",
+    "generator.swapper.FollowingSwapper.render_after": "protocol; StyleSwapper's is a door",
     "generator.laying.paste": "puts a window back that lay_out, a door, has laid out",
     "generator.mixing.repaint": "changes layers that lay_out, a door, has laid out",
     "generator.mixing.Finish.apply": "protocol; changes layers that lay_out has laid out",
@@ -892,8 +909,8 @@ def test_every_callable_that_returns_pixels_is_a_door_or_says_why_not() -> None:
 def callers_of(name: str) -> set[str]:
     return {
         path.name
-        for package in ("generator", "detector", "pipelines")
-        for path in (Path(__file__).parents[2] / package).glob("*.py")
+        for package in ("generator", "detector", "pipelines", "benchmarks")
+        for path in (Path(__file__).parents[2] / package).rglob("*.py")
         if re.search(rf"(?<!def )\b{name}\(", path.read_text(encoding="utf-8"))
     }
 

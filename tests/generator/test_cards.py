@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from generator.cards import (
     RENDERED,
     describe_run,
     describe_training,
+    inherit,
     own_origin,
     render_card,
     write_card,
@@ -24,6 +27,7 @@ from generator.weights import (
     OutputContract,
     TensorContract,
     Thresholds,
+    Training,
     WeightCard,
     load_card,
     weight_names,
@@ -32,6 +36,8 @@ from policies.digest import sha256_hex
 from provenance.data_ledger import LedgerRow, rendered_row
 
 ODD = 'anything "hard"\n\t\\ größer, or € and # [x]'
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def card(**changes: object) -> WeightCard:
@@ -103,17 +109,47 @@ def test_our_licence_lies_beside_the_weights() -> None:
 
 def test_data_of_real_people_name_their_consents() -> None:
     row = rendered_row(b"a", "a.webp", set_name="demo", person="persona:1")
-    assert describe_training([row]) is RENDERED
+    assert describe_training([row], now=NOW) is RENDERED
     facts = {"consent_scope": "training-of-released-models", "consent_id": "c1"}
-    person = row.model_copy(update={"person": "subject:17", "set": "studio"} | facts)
-    other = LedgerRow.model_validate(person.model_dump() | {"set": "album", "consent_id": "c2"})
-    said = describe_training([row, person, other])
+    who = {"person": "subject:17", "set": "studio", "sha256": "7" * 64}
+    person = row.model_copy(update=who | facts)
+    second = {"set": "album", "consent_id": "c2", "sha256": "8" * 64}
+    other = LedgerRow.model_validate(person.model_dump() | second)
+    said = describe_training([row, person, other], now=NOW)
     assert said.data == "2 photographs of 1 people (album, studio) and 1 rendered pictures"
     assert said.consent_basis.startswith("2 consents that cover this training")
-    for lack in ({"training_of_released_models": False}, {"consent_id": ""}):
-        held = person.model_copy(update=lack)
-        with pytest.raises(WeightRefused, match="did not agree to released weights: studio"):
-            describe_training([row, other, held])
+
+
+@pytest.mark.parametrize(
+    ("lack", "why"),
+    [
+        ({"training_of_released_models": False}, "weights that are released"),
+        ({"consent_id": ""}, "names no consent"),
+        ({"consent_scope": "research"}, "did not agree"),
+        ({"set": "london"}, "evaluation only"),
+        ({"expires": datetime(2026, 1, 1, tzinfo=UTC)}, "ended"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_people_who_did_not_agree_are_in_no_released_weights(
+    lack: dict[str, Any], why: str
+) -> None:
+    row = rendered_row(b"a", "a.webp", set_name="demo", person="persona:1")
+    facts = {"consent_scope": "training-of-released-models", "consent_id": "c1"}
+    who = {"person": "subject:17", "set": "studio", "sha256": "7" * 64}
+    person = row.model_copy(update=who | facts)
+    describe_training([row, person], now=NOW)
+    with pytest.raises(WeightRefused, match=why):
+        describe_training([row, person.model_copy(update=lack)], now=NOW)
+
+
+def test_a_record_tells_what_its_parents_saw() -> None:
+    assert inherit(RENDERED, [RENDERED, RENDERED]) == RENDERED
+    other = Training(data="2 photographs", consent_basis="2 consents")
+    told = inherit(RENDERED, [RENDERED, other])
+    assert told.data.startswith(RENDERED.data)
+    assert told.data.endswith("through weights it was made from: 2 photographs")
+    assert told.consent_basis.endswith("through weights it was made from: 2 consents")
 
 
 @pytest.mark.parametrize("name", ["stylemix", "mdrn"])

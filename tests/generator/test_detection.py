@@ -24,6 +24,7 @@ from generator.detection import (
     overlap,
     tiles_of,
 )
+from generator.errors import WeightRefused
 
 Frame = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -166,3 +167,17 @@ def test_a_face_on_a_tile_border_is_found_once(detector: FaceDetector, person: F
 
 def test_the_detector_names_its_files(detector: FaceDetector) -> None:
     assert set(detector.models) == {"blazeface", "facemesh-detection-full"}
+
+
+def test_looks_side_by_side_find_what_looks_in_turn_find(person: Frame) -> None:
+    """Tiles only come into it from 1024 px on."""
+    large = cv2.resize(person, (1280, 1280), interpolation=cv2.INTER_CUBIC)
+    assert tiles_of(1280, 1280)
+    alone, together = (open_detector(threads=n).detect(large) for n in (1, 3))
+    assert [hit.box for hit in alone] == [hit.box for hit in together]
+    assert [hit.score for hit in alone] == [hit.score for hit in together]
+
+
+def test_no_thread_is_refused_at_once() -> None:
+    with pytest.raises(WeightRefused, match="thread"):
+        open_detector(threads=0)

@@ -17,7 +17,7 @@ from generator.composite import compose
 from generator.errors import SwapRefused
 from generator.faces import open_analyser
 from generator.laying import Layers, lay_out, require_permit
-from generator.ledger_pair import Composite, LedgerPair, require_pair
+from generator.ledger_pair import Composite, LedgerPair, keep_composite, require_pair
 from policies.decide import Refused
 from policies.warrant import WarrantInvalid
 from provenance.data_ledger import AdmittedPicture, DataLedger, Purpose, rendered_row
@@ -209,6 +209,9 @@ def test_a_composite_is_made_of_a_pair_alone(pair: LedgerPair) -> None:
             replace(pair, target=fake)
         with pytest.raises(SwapRefused, match="cannot leave its process"):
             pickle.dumps(fake)
+    for frame in (np.zeros((64, 64, 3), np.uint8), np.zeros(pair.target.frame.shape, np.float32)):
+        with pytest.raises(SwapRefused, match="not of its target's size"):
+            keep_composite(frame, pair)
     with pytest.raises(WarrantInvalid, match="only a pair"):
         compose(fields)  # type: ignore[arg-type]
 

@@ -101,7 +101,7 @@ def test_nothing_but_graph_twin_and_card_is_left(tiny_models: Path) -> None:
         ({"purpose": "evaluation"}, "not admitted for weights that are released"),
         (
             {"rows": (ROW, ROW.model_copy(update={"person": "subject:1"}))},
-            "did not agree to released weights: demo",
+            "names no consent",
         ),
     ],
     ids=["research", "evaluation", "real people"],

@@ -90,7 +90,7 @@ def test_what_was_not_trained_for_release_is_not_shipped(tmp_path: Path) -> None
     with pytest.raises(WeightRefused, match="not admitted"):
         ship_style(trained(purpose="research_training"), tmp_path, now=NOW, code="abc")
     real = ROW.model_copy(update={"person": "ada", "training_of_released_models": False})
-    with pytest.raises(WeightRefused, match="did not agree"):
+    with pytest.raises(WeightRefused, match="may not be used for weights that are released"):
         ship_style(trained(rows=[real]), tmp_path, now=NOW, code="abc")
     assert not list(tmp_path.iterdir())
 

@@ -165,7 +165,7 @@ def test_a_run_begins_with_weights_and_names_them(
     begun = parent.net.state_dict()
     for net in (run.net, run.averages):
         assert all(torch.equal(begun[name], value) for name, value in net.state_dict().items())
-    assert run.parents == (parent.sha256,)
+    assert (run.parents, run.inherited) == ((parent.sha256,), (parent.training,))
     run.save(tmp_path / "kept")
     with pytest.raises(TrainingRefused, match="other settings"):
         make().resume(tmp_path / "kept")

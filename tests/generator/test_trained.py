@@ -68,6 +68,7 @@ def test_a_run_begins_with_the_weights_that_were_shipped(stylemix_folder: Path) 
     twin = load_card("stylemix", stylemix_folder).twin
     assert twin is not None
     assert parent.sha256 == twin.sha256
+    assert parent.training == load_card("stylemix", stylemix_folder).training
     net = StyleMixNet(parent.net.shape)
     parent.give(net)
     assert all(
