@@ -70,17 +70,16 @@ class Repainted(NamedTuple):
 
 
 class StyleMixSwapper:
-    """The swapper `stylemix`: the network's changes on geo's layers, then the finishing steps.
+    """The network's changes on geo's layers, then the finishing steps; named as its weights are.
 
     Its version names the steps: manifests know a swapper by a plain name.
     """
-
-    name = WEIGHTS
 
     def __init__(
         self, network: Network, *, boost: Boost = 1, finishes: Sequence[Finish] = ()
     ) -> None:
         self._network, self._boost, self._finishes = network, boost, tuple(finishes)
+        self.name = network.card.name
         steps = "".join(f"+{step.name}-{step.version}" for step in self._finishes)
         self.version = f"2+boost{boost}{steps}"
         self.models: Mapping[str, str] = {
@@ -162,6 +161,7 @@ def join_phases(phases: Image, boost: int) -> Image:
 
 
 def open_stylemix(
+    weights: str = WEIGHTS,
     *,
     detail: bool = False,
     eyes: bool = False,
@@ -169,7 +169,7 @@ def open_stylemix(
     device: Device = "cpu",
     threads: int = 1,
 ) -> StyleMixSwapper:
-    """Load the shipped network and the steps that are wanted: `mdrn` (detail), `errs` (eyes).
+    """Load a shipped network and the steps that are wanted: `mdrn` (detail), `errs` (eyes).
 
     Raises WeightRefused and DeviceUnavailable.
     """
@@ -178,5 +178,5 @@ def open_stylemix(
         finishes.append(open_detail(device=device, threads=threads))
     if eyes:
         finishes.append(EyeReflections())
-    network = open_network(WEIGHTS, device=device, threads=threads)
+    network = open_network(weights, device=device, threads=threads)
     return StyleMixSwapper(network, boost=boost, finishes=finishes)

@@ -28,6 +28,7 @@ SwapperName = Literal[
     "stylemix",
     "stylemix+errs",
     "stylemix+mdrn+errs",
+    "stylemix-mobile",
     "style-ink",
     "style-watercolour",
     "style-oil",
@@ -226,11 +227,11 @@ def _open_geo() -> Swapper:
     return GeometricSwapper()
 
 
-def _open_mixing(*steps: str) -> Callable[[], Swapper]:
+def _open_mixing(*steps: str, weights: str = "stylemix") -> Callable[[], Swapper]:
     def run() -> Swapper:
         from generator.mixing import open_stylemix  # noqa: PLC0415  # it imports this module
 
-        return open_stylemix(detail="mdrn" in steps, eyes="errs" in steps)
+        return open_stylemix(weights, detail="mdrn" in steps, eyes="errs" in steps)
 
     return run
 
@@ -249,6 +250,7 @@ _OPENERS: dict[str, Callable[[], Swapper]] = {
     "stylemix": _open_mixing(),
     "stylemix+errs": _open_mixing("errs"),
     "stylemix+mdrn+errs": _open_mixing("mdrn", "errs"),
+    "stylemix-mobile": _open_mixing(weights="stylemix-mobile"),
     **{
         name: _open_style(name.removeprefix("style-"))
         for name in get_args(SwapperName)

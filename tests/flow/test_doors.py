@@ -272,7 +272,9 @@ def door_lay_out(site: Site, warrant: Any) -> object:
 
 def door_stylemix(method: str) -> Callable[[Site, Any], object]:
     def open_door(site: Site, warrant: Any) -> object:
-        network: Any = SimpleNamespace(models={}, run=site.note("network"))
+        network: Any = SimpleNamespace(
+            card=SimpleNamespace(name="stylemix"), models={}, run=site.note("network")
+        )
         return getattr(StyleMixSwapper(network), method)(stale_task(site, warrant))
 
     return open_door

@@ -59,7 +59,7 @@ class Told:
         self.answers = {"paint": 0.0, "flow": 0.0, "reach": 1.0, **answers}
         self.given: dict[str, Image] = {}
         shape = TensorContract(shape=(1, 128, 128), meaning="mask")
-        self.card = SimpleNamespace(tensors={"mask": shape})
+        self.card = SimpleNamespace(name="stylemix", tensors={"mask": shape})
         self.models = {"told": sha256_hex(b"told")}
 
     def run(self, **arrays: Image) -> dict[str, Image]:
