@@ -29,14 +29,6 @@ SwapperName = Literal[
     "stylemix+errs",
     "stylemix+mdrn+errs",
     "stylemix-mobile",
-    "style-ink",
-    "style-watercolour",
-    "style-oil",
-    "style-halftone",
-    "style-woodcut",
-    "style-glass",
-    "style-pastel",
-    "style-riso",
 ]
 
 SAME_FACE_IOU = 0.5
@@ -236,24 +228,10 @@ def _open_mixing(*steps: str, weights: str = "stylemix") -> Callable[[], Swapper
     return run
 
 
-def _open_style(name: str) -> Callable[[], Swapper]:
-    def run() -> Swapper:
-        from generator.stylise import open_stylise  # noqa: PLC0415  # it imports this module
-
-        return open_stylise(name)
-
-    return run
-
-
 _OPENERS: dict[str, Callable[[], Swapper]] = {
     "geo": _open_geo,
     "stylemix": _open_mixing(),
     "stylemix+errs": _open_mixing("errs"),
     "stylemix+mdrn+errs": _open_mixing("mdrn", "errs"),
     "stylemix-mobile": _open_mixing(weights="stylemix-mobile"),
-    **{
-        name: _open_style(name.removeprefix("style-"))
-        for name in get_args(SwapperName)
-        if name.startswith("style-")
-    },
 }

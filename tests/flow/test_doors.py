@@ -33,6 +33,7 @@ from generator.laying import lay_out
 from generator.mixing import StyleMixSwapper
 from generator.persona_task import PersonaTask
 from generator.personas import open_personas
+from generator.stylise import open_stylise
 from generator.swap import swap
 from generator.swapper import Rendering, SwapperName, SwapTask, open_swapper
 from generator.templates import pack_template
@@ -261,7 +262,7 @@ def door_render(name: str) -> Callable[[Site, Any], object]:
 
 
 def door_style(method: str, *more: object) -> Callable[[Site, Any], object]:
-    return lambda site, warrant: getattr(open_swapper("style-ink"), method)(
+    return lambda site, warrant: getattr(open_stylise("ink"), method)(
         stale_task(site, warrant), *more
     )
 
@@ -382,6 +383,7 @@ DOORS: dict[str, Callable[[Site, Any], object]] = {
     "generator.laying.lay_out": door_lay_out,
     **{name_of(open_swapper(n), "render"): door_render(n) for n in get_args(SwapperName)},
     # With a network that notes it was reached, in place of the shipped one.
+    "generator.stylise.StyleSwapper.render": door_style("render"),
     "generator.stylise.StyleSwapper.render_after": door_style("render_after", ()),
     "generator.stylise.StyleSwapper.sketch": door_style("sketch"),
     "generator.mixing.StyleMixSwapper.mix": door_stylemix("mix"),

@@ -152,7 +152,7 @@ def test_a_record_tells_what_its_parents_saw() -> None:
     assert told.consent_basis.endswith("through weights it was made from: 2 consents")
 
 
-@pytest.mark.parametrize("name", ["stylemix", "mdrn"])
+@pytest.mark.parametrize("name", ["stylemix", "stylemix-mobile", "mdrn", "stylise"])
 def test_what_is_shipped_here_saw_rendered_people_alone(name: str) -> None:
     assert load_card(name).training == RENDERED
 

@@ -137,8 +137,7 @@ def test_every_listed_swapper_opens_and_says_what_it_is(name: str) -> None:
     protected = Protected(np.zeros((8, 8, 3), np.uint8), ("persona1",) * 32 + ("",) * 32)
     for added in ("", protected.version, f"+{steady.VERSION}"):
         TypeAdapter(Version).validate_python(swapper.version + added)
-    weights = ["stylise", name] if name.startswith("style-") else steps
-    assert set(swapper.models) == {n for n in weights if n in (*weight_names(), name)} - {"geo"}
+    assert set(swapper.models) == {n for n in steps if n in weight_names()}
 
 
 @pytest.mark.parametrize("name", get_args(SwapperName))

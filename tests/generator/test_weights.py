@@ -35,7 +35,7 @@ NAMES = [
     "nsfwjs-mid",
     "ssrnet",
 ]
-OWN_NAMES = ["mdrn", "stylemix", "stylemix-mobile"]
+OWN_NAMES = ["mdrn", "stylemix", "stylemix-mobile", "stylise"]
 """Trained here."""
 
 
