@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -20,7 +21,9 @@ from generator.errors import WeightRefused
 from generator.weights import (
     OWN,
     Licence,
+    Measurement,
     Origin,
+    OutputContract,
     TensorContract,
     Training,
     TrainingRun,
@@ -113,37 +116,79 @@ def describe_inputs(
     }
 
 
-def describe_run(
-    preset: Mapping[str, Any], steps: int, rows: Sequence[LedgerRow], purpose: Purpose, code: str
-) -> TrainingRun:
-    """Return the record of a run that trained on these rows; code: the commit that trained.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A network that was trained here, as it is to be shipped, and the run that made it.
 
-    Raises WeightRefused for pictures that were admitted for measuring.
+    module: the file of its code. graph, weights: bytes of the ONNX and the safetensors file.
+    inputs: examples of a batch. meanings: of every input and output, in words. purpose: what the
+    ledger gave `rows` out for. parents: SHA-256 of the weights that the run began with or learned
+    from; inherited: what those were trained on.
     """
-    if purpose == "evaluation":
-        raise WeightRefused("the run's pictures were admitted for measuring, not for training")
-    return TrainingRun(
-        preset=json.dumps(preset, sort_keys=True),
-        steps=steps,
-        seed=preset["seed"],
-        pictures=len(rows),
-        ledger_sha256=sha256_hex(ledger_bytes(rows)),
-        purpose=purpose,
-        code=code,
+
+    name: str
+    task: Literal["swap", "detail", "style"]
+    module: str
+    graph: bytes
+    weights: bytes
+    inputs: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    meanings: Mapping[str, str]
+    preset: Mapping[str, Any]
+    steps: int
+    rows: Sequence[LedgerRow]
+    purpose: Purpose
+    measured: Sequence[Measurement]
+    known_failures: tuple[str, ...]
+    allowed_use: str
+    parents: tuple[str, ...] = ()
+    inherited: tuple[Training, ...] = ()
+
+
+def ship_product(product: Product, folder: Path, *, now: datetime, code: str) -> WeightCard:
+    """Write a network's ONNX and safetensors file and its card into `folder`; return the card.
+
+    code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
+    """
+    require_release(product.purpose)
+    name, ledger = product.name, ledger_bytes(product.rows)
+    weights = product.weights
+    card = WeightCard(
+        name=name,
+        task=product.task,
+        file=f"{name}.onnx",
+        sha256=sha256_hex(product.graph),
+        bytes=len(product.graph),
+        origin=own_origin(product.module, ledger, code),
+        licence=LICENCE,
+        training=inherit(describe_training(product.rows, now=now), product.inherited),
+        tensors=describe_inputs(product.inputs, product.meanings),
+        outputs={n: OutputContract(source=n, meaning=product.meanings[n]) for n in product.outputs},
+        twin=Twin(file=f"{name}.safetensors", sha256=sha256_hex(weights), bytes=len(weights)),
+        run=describe_run(product, code),
+        measured=tuple(product.measured),
+        known_failures=product.known_failures,
+        allowed_use=product.allowed_use,
     )
-
-
-def describe_twin(name: str, weights: bytes) -> Twin:
-    """Return the record of a safetensors file."""
-    return Twin(file=f"{name}.safetensors", sha256=sha256_hex(weights), bytes=len(weights))
-
-
-def write_product(card: WeightCard, graph: bytes, weights: bytes, folder: Path) -> None:
-    """Write both weight files and their card; raises StoreUnavailable."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / card.file, graph)
-    replace_file(folder / f"{card.name}.safetensors", weights)
+    replace_file(folder / card.file, product.graph)
+    replace_file(folder / f"{name}.safetensors", weights)
     write_card(card, folder)
+    return card
+
+
+def describe_run(product: Product, code: str) -> TrainingRun:
+    """Return the record of the run that made a product; code: the commit that trained."""
+    return TrainingRun(
+        preset=json.dumps(product.preset, sort_keys=True),
+        steps=product.steps,
+        seed=product.preset["seed"],
+        pictures=len(product.rows),
+        ledger_sha256=sha256_hex(ledger_bytes(product.rows)),
+        purpose="release_training",  # or it were not shipped
+        code=code,
+        parents=product.parents,
+    )
 
 
 def write_card(card: WeightCard, folder: Path) -> None:

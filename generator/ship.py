@@ -14,28 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from generator.cards import (
-    LICENCE,
-    describe_inputs,
-    describe_run,
-    describe_training,
-    describe_twin,
-    inherit,
-    own_origin,
-    require_release,
-    write_product,
-)
+from generator.cards import Product, require_release, ship_product
 from generator.export import export_graph, pack_weights, round_to_half
 from generator.presets import Preset
 from generator.stylemix import PLANES, StyleMixNet, StyleMixShape
-from generator.weights import (
-    Measurement,
-    OutputContract,
-    Training,
-    WeightCard,
-)
-from policies.digest import sha256_hex
-from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+from generator.weights import Measurement, Training, WeightCard
+from provenance.data_ledger import LedgerRow, Purpose
 
 NAME = "stylemix"
 MEANINGS: Mapping[str, str] = {
@@ -80,34 +64,30 @@ def ship(
 
     code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
     """
-    require_release(trained.purpose)
-    preset, rows = trained.preset, trained.rows
-    training = inherit(describe_training(rows, now=now), trained.inherited)
+    require_release(trained.purpose)  # before the export, which takes a while
+    preset = trained.preset
     half, inputs = round_to_half(trained.net), _examples(preset.shape)
     outputs = ("image", "flow", "reach", "paint")
-    graph = export_graph(half, inputs, outputs)
-    weights, ledger = pack_weights(half), ledger_bytes(rows)
-    run = describe_run(preset.as_json(), preset.steps, rows, trained.purpose, code)
-    run = run.model_copy(update={"parents": trained.parents})
-    card = WeightCard(
+    product = Product(
         name=name,
         task="swap",
-        file=f"{name}.onnx",
-        sha256=sha256_hex(graph),
-        bytes=len(graph),
-        origin=own_origin("generator/stylemix.py", ledger, code),
-        licence=LICENCE,
-        training=training,
-        tensors=describe_inputs(inputs, MEANINGS),
-        outputs={n: OutputContract(source=n, meaning=MEANINGS[n]) for n in outputs},
-        twin=describe_twin(name, weights),
-        run=run,
-        measured=tuple(_measurements(trained.measured, now)),
+        module="generator/stylemix.py",
+        graph=export_graph(half, inputs, outputs),
+        weights=pack_weights(half),
+        inputs=inputs,
+        outputs=outputs,
+        meanings=MEANINGS,
+        preset=preset.as_json(),
+        steps=preset.steps,
+        rows=trained.rows,
+        purpose=trained.purpose,
+        measured=_measurements(trained.measured, now),
         known_failures=KNOWN_FAILURES,
         allowed_use="swaps under a warrant; training and measuring on pictures of a data ledger",
+        parents=trained.parents,
+        inherited=trained.inherited,
     )
-    write_product(card, graph, weights, folder)
-    return card
+    return ship_product(product, folder, now=now, code=code)
 
 
 def _measurements(

@@ -15,31 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from generator.cards import (
-    LICENCE,
-    describe_inputs,
-    describe_run,
-    describe_training,
-    describe_twin,
-    own_origin,
-    require_release,
-    write_product,
-)
+from generator.cards import Product, require_release, ship_product
 from generator.detail import SIDE_PX, WEIGHTS
 from generator.export import export_graph, pack_weights, round_to_half
 from generator.mdrn import PLANES, Mdrn
-from generator.weights import (
-    Measurement,
-    OutputContract,
-    WeightCard,
-)
-from policies.digest import sha256_hex
-from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+from generator.weights import Measurement, WeightCard
+from provenance.data_ledger import LedgerRow, Purpose
 
 MEANINGS: Final[Mapping[str, str]] = {
     "picture": "the swapped face in its square, BGR, -1..1",
     "target": "the target in the same square, BGR, -1..1",
     "mask": "where the face was swapped, 0..1",
+    "image": "the picture, at most .1 * mask away from what it was",
 }
 KNOWN_FAILURES: Final = (
     "trained on rendered people, whose skin is smoother than skin: not measured on photographs",
@@ -78,7 +65,7 @@ def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: st
 
     code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
     """
-    require_release(trained.purpose)
+    require_release(trained.purpose)  # before the export, which takes a while
     plain: Mdrn = trained.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     half = round_to_half(plain)
     rng = torch.Generator().manual_seed(0)
@@ -87,32 +74,25 @@ def ship_detail(trained: TrainedDetail, folder: Path, *, now: datetime, code: st
     inputs = {
         "picture": shown[:, :3] * 2 - 1, "target": shown[:, 3:6] * 2 - 1, "mask": shown[:, 6:],
     }  # fmt: skip
-    graph, weights = export_graph(_Named(half), inputs, ["image"]), pack_weights(half)
-    ledger = ledger_bytes(trained.rows)
-    card = WeightCard(
+    product = Product(
         name=WEIGHTS,
         task="detail",
-        file=f"{WEIGHTS}.onnx",
-        sha256=sha256_hex(graph),
-        bytes=len(graph),
-        origin=own_origin("generator/mdrn.py", ledger, code),
-        licence=LICENCE,
-        training=describe_training(trained.rows, now=now),
-        tensors=describe_inputs(inputs, MEANINGS),
-        outputs={
-            "image": OutputContract(
-                source="image", meaning="the picture, at most .1 * mask away from what it was"
-            )
-        },
-        twin=describe_twin(WEIGHTS, weights),
-        run=describe_run(trained.preset, trained.steps, trained.rows, trained.purpose, code),
-        measured=tuple(_measurements(trained.measured, now)),
+        module="generator/mdrn.py",
+        graph=export_graph(_Named(half), inputs, ["image"]),
+        weights=pack_weights(half),
+        inputs=inputs,
+        outputs=["image"],
+        meanings=MEANINGS,
+        preset=trained.preset,
+        steps=trained.steps,
+        rows=trained.rows,
+        purpose=trained.purpose,
+        measured=_measurements(trained.measured, now),
         known_failures=KNOWN_FAILURES,
         allowed_use="restoring detail inside the mask of a swap under a warrant; training and "
         "measuring on pictures of a data ledger",
     )
-    write_product(card, graph, weights, folder)
-    return card
+    return ship_product(product, folder, now=now, code=code)
 
 
 def _measurements(

@@ -14,22 +14,12 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch.nn import functional
 
-from generator.cards import (
-    LICENCE,
-    describe_inputs,
-    describe_run,
-    describe_training,
-    describe_twin,
-    own_origin,
-    require_release,
-    write_product,
-)
+from generator.cards import Product, require_release, ship_product
 from generator.export import export_graph, pack_weights, round_to_half
 from generator.styles import SIDE_PX
 from generator.stylise_net import StyleNet
-from generator.weights import Measurement, OutputContract, WeightCard
-from policies.digest import sha256_hex
-from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
+from generator.weights import Measurement, WeightCard
+from provenance.data_ledger import LedgerRow, Purpose
 
 WEIGHTS: Final = "stylise"
 MEANINGS: Final[Mapping[str, str]] = {
@@ -37,8 +27,12 @@ MEANINGS: Final[Mapping[str, str]] = {
     "style": "the style picture, BGR, -1..1",
     "strength": "how much of the drawing is taken, 0..1; 0 gives the content back",
     "instance": "1 = alpha is the network's (IAST), 0 = alpha is 1 everywhere (AdaIN)",
+    "image": "the content in the style, about -1..1",
+    "alpha": "how much of the style a place took",
 }
 KNOWN_FAILURES: Final = (
+    "draws faintly: contours are sharpened and the colours of a style hardly taken, so no style is "
+    "offered as a swapper",
     "trained on the eight shipped styles alone: another picture gives its colours and little else",
     "trained on rendered people, whose skin is smoother than skin: not measured on photographs",
     "the losses are a random filter bank and the first layers of the identity net, for no net "
@@ -64,7 +58,7 @@ def ship_style(trained: TrainedStyle, folder: Path, *, now: datetime, code: str)
 
     code: the commit of the code that trained. Raises WeightRefused and StoreUnavailable.
     """
-    require_release(trained.purpose)
+    require_release(trained.purpose)  # before the export, which takes a while
     half = round_to_half(trained.net)
     rng = torch.Generator().manual_seed(0)
     small = torch.rand((2, 6, 32, 32), generator=rng) * 2 - 1
@@ -73,32 +67,26 @@ def ship_style(trained: TrainedStyle, folder: Path, *, now: datetime, code: str)
         "content": shown[:, :3], "style": shown[:, 3:],
         "strength": torch.tensor([1.0, 0.5]), "instance": torch.tensor([1.0, 0.0]),
     }  # fmt: skip
-    graph, weights = export_graph(half, inputs, ["image", "alpha"]), pack_weights(half)
-    card = WeightCard(
+    outputs = ("image", "alpha")
+    product = Product(
         name=WEIGHTS,
         task="style",
-        file=f"{WEIGHTS}.onnx",
-        sha256=sha256_hex(graph),
-        bytes=len(graph),
-        origin=own_origin("generator/stylise_net.py", ledger_bytes(trained.rows), code),
-        licence=LICENCE,
-        training=describe_training(trained.rows, now=now),
-        tensors=describe_inputs(inputs, MEANINGS),
-        outputs={
-            "image": OutputContract(
-                source="image", meaning="the content in the style, about -1..1"
-            ),
-            "alpha": OutputContract(source="alpha", meaning="how much of the style a place took"),
-        },
-        twin=describe_twin(WEIGHTS, weights),
-        run=describe_run(trained.preset, trained.steps, trained.rows, trained.purpose, code),
-        measured=tuple(_measurements(trained.measured, now)),
+        module="generator/stylise_net.py",
+        graph=export_graph(half, inputs, outputs),
+        weights=pack_weights(half),
+        inputs=inputs,
+        outputs=outputs,
+        meanings=MEANINGS,
+        preset=trained.preset,
+        steps=trained.steps,
+        rows=trained.rows,
+        purpose=trained.purpose,
+        measured=_measurements(trained.measured, now),
         known_failures=KNOWN_FAILURES,
         allowed_use="drawing a person's face in a style under a warrant that names this person as "
         "source and target; training and measuring on pictures of a data ledger",
     )
-    write_product(card, graph, weights, folder)
-    return card
+    return ship_product(product, folder, now=now, code=code)
 
 
 def _measurements(

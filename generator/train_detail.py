@@ -9,13 +9,10 @@ checkpoints of other runs. Stopped: runs that diverge.
 
 from __future__ import annotations
 
-import argparse
-import copy
 import json
-import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,25 +27,18 @@ from generator.detail import SIDE_PX
 from generator.detail_samples import KINDS, Batch, Kind, SampleSet, build_samples
 from generator.faces import open_analyser
 from generator.mdrn import Mdrn, haar_split
-from generator.scalars import ScalarLog
+from generator.network_run import NetworkRun, make_parser, train
 from generator.ship_detail import TrainedDetail, ship_detail
-from policies.digest import sha256_hex
 from policies.errors import Error
-from policies.files import replace_file
 from provenance.data_ledger import LedgerRow, Purpose, ledger_bytes
 from provenance.data_sets import Split, list_demo, list_rendered
-from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
-from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
 
 ROOT: Final = Path(__file__).parents[1]
-CHECKPOINT: Final = "checkpoint.safetensors"
 BAND_WEIGHTS: Final = (1.0, 1.0, 0.5)
 """Of the levels, finest first."""
 PIXEL_WEIGHT: Final = 0.1
 COHERENCE_WEIGHT: Final = 0.01
 """Differences are about .01 where a coherence is short of 1 by about .3."""
-DIVERGED: Final = 10.0
-"""No healthy loss comes near: it begins at about .03."""
 SILENT: Final = 1e-6
 """Energy below which a band has nothing to agree on."""
 
@@ -82,39 +72,20 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
 )
 
 
-class Run:
-    """A training run in memory: network, averages, optimiser, random source, counter."""
+class Run(NetworkRun[Mdrn]):
+    """A training run of MDRN."""
+
+    diverged = 10.0  # a healthy loss begins at about .03
+    preset: Preset
 
     def __init__(self, preset: Preset, train: SampleSet, validation: SampleSet) -> None:
-        self.preset, self.train, self.validation, self.done = preset, train, validation, 0
-        self.ledger = ledger_bytes(train.rows)
+        self.train, self.validation = train, validation
         settings = json.dumps(asdict(replace(preset, steps=0)), sort_keys=True)
-        self.digest = sha256_hex(settings.encode() + self.ledger)
-        self.rng = torch.Generator().manual_seed(preset.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(preset.seed)
-            net = Mdrn()
-        self.net: Mdrn = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averages = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=preset.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        super().__init__(preset, settings, ledger_bytes(train.rows), _make)
 
-    def step(self) -> dict[str, float]:
-        """Learn from one batch; return its losses. Raises `TrainingStopped` where it diverges."""
-        losses = detail_losses(*self._forward(self._draw()))
-        total = torch.stack(list(losses.values())).sum()
-        if not float(total.detach()) < DIVERGED:  # NaN is not below anything
-            wrong = f"the loss is {float(total.detach()):.3g} at step {self.done}"
-            raise TrainingStopped(wrong, mend="start anew with a lower learning rate")
-        self.optimiser.param_groups[0]["lr"] = self.preset.learning_rate * self._rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
-        self.done += 1
-        self._average()
-        return {"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}}
+    def look(self) -> Mapping[str, Tensor]:
+        """Return the losses of the next batch, weighed."""
+        return detail_losses(*self._forward(self._draw()))
 
     @torch.no_grad()
     def report(self) -> dict[str, Any]:
@@ -133,26 +104,6 @@ class Run:
                 seen[kind] = {"before": _levels(before), "after": _levels(after), "n": len(rows)}
         return seen
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint; raises `StoreUnavailable`."""
-        state = {"done": self.done, "digest": self.digest, "preset": asdict(self.preset)}
-        write_checkpoint(path, **self._parts(), state=state)
-
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; raises `TrainingRefused` for another run's."""
-        tensors, state = read_checkpoint(path)
-        if state.get("digest") != self.digest:
-            raise TrainingRefused(
-                "the checkpoint is of a run with other settings or pictures",
-                mend="use another folder, or the settings and pictures of that run",
-            )
-        restore(tensors, **self._parts())
-        self.done = state["done"]
-
-    def _parts(self) -> dict[str, Any]:
-        nets = {"net": self.net, "averages": self.averages}
-        return {"modules": nets, "optimisers": {"optimiser": self.optimiser}, "rng": self.rng}
-
     def _draw(self) -> Batch:
         preset = self.preset
         seed = int(torch.randint(2**62, (), generator=self.rng))
@@ -167,16 +118,10 @@ class Run:
         made = self.net(*(value.contiguous(memory_format=layout) for value in inputs))
         return made, batch.label, batch.mask
 
-    def _rate(self) -> float:
-        """Warm-up over the first fiftieth, then a cosine; a share of the learning rate."""
-        progress = self.done / self.preset.steps
-        return min(1.0, 50 * progress + 0.02) * (0.51 + 0.49 * math.cos(math.pi * progress))
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.preset.ema_decay, self.done / (10 + self.done))
-        for mean, now in zip(self.averages.parameters(), self.net.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
+def _make() -> Mdrn:
+    net: Mdrn = Mdrn().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 def detail_losses(made: Tensor, label: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -222,27 +167,6 @@ def _levels(values: Sequence[float]) -> dict[str, float]:
     return {f"level{number}": round(value, 4) for number, value in enumerate(values, 1)}
 
 
-def train(
-    run: Run, folder: Path, *, clock: Callable[[], float], show: Callable[[str], object]
-) -> None:
-    """Take `run` to its end, reporting and saving every so many steps; raises `TrainingStopped`.
-
-    `clock` gives seconds; `show` is handed every line of metrics, each after its checkpoint.
-    """
-    log, began = ScalarLog(folder), clock()
-    try:
-        while run.done < run.preset.steps:
-            losses = run.step()
-            if run.done % run.preset.report_every and run.done < run.preset.steps:
-                continue
-            row = {"step": run.done, "seconds": round(clock() - began, 1), **losses, **run.report()}
-            run.save(folder / CHECKPOINT)
-            log.write(row)
-            show(json.dumps(row))
-    finally:
-        log.close()
-
-
 def list_files(split: Split) -> list[tuple[Path, LedgerRow]]:
     """Return the personas of a split, where they lie beside the repository, and the demo people.
 
@@ -255,7 +179,7 @@ def list_files(split: Split) -> list[tuple[Path, LedgerRow]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after saying on stderr what was refused or stopped."""
-    options = _parse(arguments)
+    options = make_parser("train_detail", PRESETS).parse_args(arguments)
     torch.set_num_threads(options.threads)
     chosen = {k: v for k in ("steps", "seed") if (v := getattr(options, k)) is not None}
     preset = replace(PRESETS[options.preset], **chosen)
@@ -272,10 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows = sets[part].rows
             print(f"{part}: {len(sets[part].samples)} samples, {len(rows)} pictures", flush=True)
         run = Run(preset, sets["train"], sets["validation"])
-        replace_file(options.out / "ledger.jsonl", run.ledger)
-        if (options.out / CHECKPOINT).exists():
-            run.resume(options.out / CHECKPOINT)
-            print(f"going on at step {run.done}", flush=True)
+        run.open(options.out, print)
         train(run, options.out, clock=time.monotonic, show=lambda row: print(row, flush=True))
         if options.export is not None:
             settings, rows = asdict(preset), run.train.rows
@@ -286,19 +207,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error.diagnostics(), file=sys.stderr)
         return 1
     return 0
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m generator.train_detail")
-    parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
-    parser.add_argument("--release", action="store_true", help="only what released weights may use")
-    parser.add_argument("--steps", type=int, help="length of the run")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--code", default="unknown", help="the commit that trains, for the card")
-    parser.add_argument("--export", type=Path, help="write weights and their card here at last")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

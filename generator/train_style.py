@@ -10,16 +10,12 @@ checkpoints of other runs. Stopped: runs that diverge.
 
 from __future__ import annotations
 
-import argparse
-import copy
 import json
-import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -27,7 +23,7 @@ import torch
 from torch import Tensor
 
 from generator.faces import open_analyser
-from generator.scalars import ScalarLog
+from generator.network_run import NetworkRun, make_parser, train
 from generator.ship_style import TrainedStyle, ship_style
 from generator.style_losses import (
     LandmarkJudge,
@@ -41,17 +37,10 @@ from generator.style_losses import (
 from generator.style_samples import Batch, SampleSet, build_samples, load_styles, stack, whole
 from generator.styles import SIDE_PX
 from generator.stylise_net import StyleNet, Stylised
-from generator.train_detail import CHECKPOINT, list_files
-from policies.digest import sha256_hex
+from generator.train_detail import list_files
 from policies.errors import Error
-from policies.files import replace_file
 from provenance.data_ledger import Purpose, ledger_bytes
 from provenance.data_sets import Split
-from provenance.watermark.learned.checkpoint import read_checkpoint, restore, write_checkpoint
-from provenance.watermark.learned.errors import TrainingRefused, TrainingStopped
-
-DIVERGED: Final = 100.0
-"""No healthy loss comes near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,28 +83,22 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
 )
 
 
-class Run:
-    """A training run in memory: network, averages, optimiser, random source, counter."""
+class Run(NetworkRun[StyleNet]):
+    """A training run of the style network."""
+
+    diverged = 100.0
+    preset: Preset
 
     def __init__(self, preset: Preset, train: SampleSet, validation: SampleSet) -> None:
-        self.preset, self.train, self.validation, self.done = preset, train, validation, 0
-        self.ledger = ledger_bytes(train.rows)
+        self.train, self.validation = train, validation
         self.names, self.digests, self.pictures = load_styles()
         settings = json.dumps([asdict(replace(preset, steps=0)), self.digests], sort_keys=True)
-        self.digest = sha256_hex(settings.encode() + self.ledger)
-        self.rng = torch.Generator().manual_seed(preset.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(preset.seed)
-            self.net = StyleNet()
-        self.averages = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=preset.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        super().__init__(preset, settings, ledger_bytes(train.rows), StyleNet)
         self.judge, self.landmarks = StyleJudge(), LandmarkJudge()
         self.studied = self.judge.study(self.pictures)
 
-    def step(self) -> dict[str, float]:
-        """Learn from one batch; return its losses. Raises `TrainingStopped` where it diverges."""
+    def look(self) -> Mapping[str, Tensor]:
+        """Return the losses of the next batch, weighed; every so often of a whole square."""
         preset, is_whole = self.preset, (self.done + 1) % self.preset.whole_every == 0
         size, side = (1, SIDE_PX) if is_whole else (preset.batch, preset.crop_px)
         seed = int(torch.randint(2**62, (), generator=self.rng))
@@ -123,19 +106,7 @@ class Run:
         instance = torch.ones(1) if is_whole else (torch.arange(size) % 2).float()
         if self.done < preset.plain:
             instance = torch.zeros_like(instance)
-        losses = self.losses(self.net, batch, instance, with_nets=is_whole)
-        total = torch.stack(list(losses.values())).sum()
-        if not float(total.detach()) < DIVERGED:  # NaN is not below anything
-            wrong = f"the loss is {float(total.detach()):.3g} at step {self.done}"
-            raise TrainingStopped(wrong, mend="start anew with a lower learning rate")
-        self.optimiser.param_groups[0]["lr"] = preset.learning_rate * self._rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
-        self.done += 1
-        self._average()
-        return {"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}}
+        return self.losses(self.net, batch, instance, with_nets=is_whole)
 
     def losses(
         self, net: StyleNet, batch: Batch, instance: Tensor, *, with_nets: bool
@@ -182,26 +153,6 @@ class Run:
             for mode, rows in seen.items()
         }
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint; raises `StoreUnavailable`."""
-        state = {"done": self.done, "digest": self.digest, "preset": asdict(self.preset)}
-        write_checkpoint(path, **self._parts(), state=state)
-
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; raises `TrainingRefused` for another run's."""
-        tensors, state = read_checkpoint(path)
-        if state.get("digest") != self.digest:
-            raise TrainingRefused(
-                "the checkpoint is of a run with other settings, styles or pictures",
-                mend="use another folder, or the settings and pictures of that run",
-            )
-        restore(tensors, **self._parts())
-        self.done = state["done"]
-
-    def _parts(self) -> dict[str, Any]:
-        nets = {"net": self.net, "averages": self.averages}
-        return {"modules": nets, "optimisers": {"optimiser": self.optimiser}, "rng": self.rng}
-
     def _draw(self, net: StyleNet, batch: Batch, instance: Tensor) -> Stylised:
         # The encoder learns from the content alone: the style's features cost half a step.
         with torch.no_grad():
@@ -209,17 +160,6 @@ class Run:
             fine, coarse = net.encode(self.pictures[chosen])
         style = fine[place], coarse[place]
         return net.paint(batch.content, style, torch.ones(len(batch.content)), instance)
-
-    def _rate(self) -> float:
-        """Warm-up over the first fiftieth, then a cosine; a share of the learning rate."""
-        progress = self.done / self.preset.steps
-        return min(1.0, 50 * progress + 0.02) * (0.51 + 0.49 * math.cos(math.pi * progress))
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.preset.ema_decay, self.done / (10 + self.done))
-        for mean, now in zip(self.averages.parameters(), self.net.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
 
 
 def _alphas(alpha: Tensor, regions: Tensor) -> dict[str, float]:
@@ -232,30 +172,9 @@ def _alphas(alpha: Tensor, regions: Tensor) -> dict[str, float]:
     }
 
 
-def train(
-    run: Run, folder: Path, *, clock: Callable[[], float], show: Callable[[str], object]
-) -> None:
-    """Take `run` to its end, reporting and saving every so many steps; raises `TrainingStopped`.
-
-    `clock` gives seconds; `show` is handed every line of metrics, each after its checkpoint.
-    """
-    log, began = ScalarLog(folder), clock()
-    try:
-        while run.done < run.preset.steps:
-            losses = run.step()
-            if run.done % run.preset.report_every and run.done < run.preset.steps:
-                continue
-            row = {"step": run.done, "seconds": round(clock() - began, 1), **losses, **run.report()}
-            run.save(folder / CHECKPOINT)
-            log.write(row)
-            show(json.dumps(row))
-    finally:
-        log.close()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after saying on stderr what was refused or stopped."""
-    options = _parse(arguments)
+    options = make_parser("train_style", PRESETS).parse_args(arguments)
     torch.set_num_threads(options.threads)
     chosen = {k: v for k in ("steps", "seed") if (v := getattr(options, k)) is not None}
     preset = replace(PRESETS[options.preset], **chosen)
@@ -264,10 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         sets = {part: _build(part, preset, purpose) for part in ("train", "validation")}
         run = Run(preset, sets["train"], sets["validation"])
-        replace_file(options.out / "ledger.jsonl", run.ledger)
-        if (options.out / CHECKPOINT).exists():
-            run.resume(options.out / CHECKPOINT)
-            print(f"going on at step {run.done}", flush=True)
+        run.open(options.out, print)
         train(run, options.out, clock=time.monotonic, show=lambda row: print(row, flush=True))
         if options.export is not None:
             settings = {**asdict(preset), "styles": run.digests}
@@ -289,19 +205,6 @@ def _build(part: str, preset: Preset, purpose: Purpose) -> SampleSet:
     )  # fmt: skip
     print(f"{part}: {len(built.samples)} faces of {len(built.rows)} pictures", flush=True)
     return built
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m generator.train_style")
-    parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
-    parser.add_argument("--release", action="store_true", help="only what released weights may use")
-    parser.add_argument("--steps", type=int, help="length of the run")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--code", default="unknown", help="the commit that trains, for the card")
-    parser.add_argument("--export", type=Path, help="write weights and their card here at last")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import pytest
 from generator.cards import (
     LICENCE,
     RENDERED,
-    describe_run,
     describe_training,
     inherit,
     own_origin,
@@ -155,8 +154,3 @@ def test_a_record_tells_what_its_parents_saw() -> None:
 @pytest.mark.parametrize("name", ["stylemix", "stylemix-mobile", "mdrn", "stylise"])
 def test_what_is_shipped_here_saw_rendered_people_alone(name: str) -> None:
     assert load_card(name).training == RENDERED
-
-
-def test_pictures_for_measuring_train_nothing() -> None:
-    with pytest.raises(WeightRefused, match="for measuring"):
-        describe_run({"seed": 0}, 1, (), "evaluation", "abc")

@@ -100,7 +100,7 @@ def test_nothing_but_graph_twin_and_card_is_left(tiny_models: Path) -> None:
         ({"purpose": "research_training"}, "not admitted for weights that are released"),
         ({"purpose": "evaluation"}, "not admitted for weights that are released"),
         (
-            {"rows": (ROW, ROW.model_copy(update={"person": "subject:1"}))},
+            {"rows": (ROW.model_copy(update={"person": "subject:1"}),)},
             "names no consent",
         ),
     ],

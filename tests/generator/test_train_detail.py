@@ -14,8 +14,8 @@ from torch import Tensor
 from generator import train_detail
 from generator.detail import SIDE_PX
 from generator.detail_samples import KINDS, Kind, Sample, SampleSet
+from generator.network_run import CHECKPOINT
 from generator.train_detail import (
-    CHECKPOINT,
     PRESETS,
     Preset,
     Run,

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from generator import train_style
+from generator.network_run import CHECKPOINT
 from generator.style_samples import (
     Sample,
     SampleSet,
@@ -23,7 +24,6 @@ from generator.style_samples import (
     whole,
 )
 from generator.topology import load_topology
-from generator.train_detail import CHECKPOINT
 from generator.train_style import PRESETS, Preset, Run, main, train
 from generator.weights import load_card
 from provenance.data_ledger import rendered_row
