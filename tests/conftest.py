@@ -448,7 +448,8 @@ def looked_at_once() -> Iterator[None]:
 
     def run_once(net: Any, image: Any) -> dict[str, Any]:
         key = (
-            net.card.model_dump_json(),
+            # A session with other outputs, or a stand-in for one, is another net.
+            (net.card.model_dump_json(), tuple(net._names), type(net._session)),
             image.shape,
             image.dtype.str,
             sha256_hex(image.tobytes()),

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("policies", "provenance", "generator", "detector", "pipelines")
 
 DECODED_HERE = {
+    "generator/personas.py:open_personas": "a picture of the distribution, named by its digest",
     "pipelines/demo.py:_examine": "the demo's own release, made moments before",
     "pipelines/demo.py:tamper": "the same",
     "provenance/clip_recovery.py:_kept_frames": "a kept output, read from the store by its digest",

@@ -30,7 +30,7 @@ def test_every_shipped_style_opens(name: str) -> None:
 
 def test_the_set_and_the_drawers_are_the_same_names_and_none_is_offered_yet() -> None:
     assert set(load_card().styles) == set(DRAWERS)
-    assert not [name for name in get_args(SwapperName) if name.startswith("style")]
+    assert not [name for name in get_args(SwapperName) if name.startswith("style-")]
     assert {path.stem for path in FOLDER.glob("*.webp")} == set(DRAWERS)
 
 
