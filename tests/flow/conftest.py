@@ -132,14 +132,21 @@ def analyser() -> FaceAnalyser:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nets_read_once(looked_at_once: None) -> Iterator[None]:
-    """Every deployment opens its own gates; for all of these tests the nets are read once.
-
-    All deployments have one watermark key, so that what was looked at stays known.
-    """
+    """Every deployment opens its own gates; for all of these tests the nets are read once."""
     openers = ((generator.age, "open_age_gate"), (generator.nudity, "open_nudity_gate"))
     with pytest.MonkeyPatch.context() as patch:
         for module, name in openers:
             patch.setattr(module, name, functools.cache(getattr(module, name)))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_watermark_key() -> Iterator[None]:
+    """All deployments of a file have one, so that what was searched for marks stays known.
+
+    Of a file, not of the run: elsewhere it is asked whether two deployments share a key.
+    """
+    with pytest.MonkeyPatch.context() as patch:
         create_keys = functools.partial(create_mark_keys, random=lambda count: b"m" * count)
         patch.setattr(pipelines.deployment, "create_mark_keys", create_keys)
         yield
