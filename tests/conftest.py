@@ -438,13 +438,16 @@ class Searched:
         return self.known[key]
 
 
-@pytest.fixture(scope="session")
+_LOOKS: dict[Any, Any] = {}
+
+
+@pytest.fixture(scope="module")
 def looked_at_once() -> Iterator[None]:
     """In deployments, the same pixels are searched for marks once, and shown to each net once."""
     deployment, weights = map(
         importlib.import_module, ("pipelines.deployment", "generator.weights")
     )
-    run, known = weights.WeightSession.run, {}
+    run, known = weights.WeightSession.run, _LOOKS
 
     def run_once(net: Any, image: Any) -> dict[str, Any]:
         key = (

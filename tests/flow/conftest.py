@@ -130,7 +130,7 @@ def analyser() -> FaceAnalyser:
     return open_analyser(threads=1)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _nets_read_once(looked_at_once: None) -> Iterator[None]:
     """Every deployment opens its own gates; for all of these tests the nets are read once."""
     openers = ((generator.age, "open_age_gate"), (generator.nudity, "open_nudity_gate"))

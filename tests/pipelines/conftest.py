@@ -83,7 +83,7 @@ class Ended:
         return json.loads(self.out)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _nets_read_once(looked_at_once: None) -> Iterator[None]:
     """Every deployment opens its own nets; for all of these tests their files are read once."""
     openers = (
