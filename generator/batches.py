@@ -65,7 +65,8 @@ class Disturbed:
 
 def disturb(batch: Batch, how: Disturbed, rng: torch.Generator) -> Batch:
     """Return the batch with all pictures of a sample disturbed alike; points follow the pixels."""
-    return _bend(_relight(batch, how, rng), how.bend, rng)
+    relit = _relight(batch, how, rng)
+    return _bend(relit, how.bend, rng) if how.bend else relit
 
 
 def _relight(batch: Batch, how: Disturbed, rng: torch.Generator) -> Batch:

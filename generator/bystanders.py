@@ -108,9 +108,11 @@ def protect(
         )
         return lay_out(permit, SHAPE_BLEND)
 
+    if not strangers:
+        return Protected(frame, ())
     shipped = open_personas()
     require_models(shipped.models, task.warrant)
-    lenders = measure_lenders(shipped, analyser) if strangers else ()
+    lenders = measure_lenders(shipped, analyser)
     judge = Judge(task.target.frame, analyser, open_second_net())
     return replace_faces(frame, strangers, lenders, lay=lay, judge=judge)
 

@@ -90,11 +90,11 @@ def describe_training(rows: Sequence[LedgerRow], *, now: datetime) -> Training:
 def inherit(own: Training, parents: Sequence[Training]) -> Training:
     """Return a training record that also tells what the parents of a run were trained on."""
     more = [one for one in parents if one != RENDERED]
-    data, basis = ([own.data], [own.consent_basis])
-    for parent in more:
-        data.append(f"through weights it was made from: {parent.data}")
-        basis.append(f"through weights it was made from: {parent.consent_basis}")
-    return Training(data="; ".join(data), consent_basis="; ".join(basis))
+    between = "; through weights it was made from: "
+    return Training(
+        data=between.join([own.data, *(one.data for one in more)]),
+        consent_basis=between.join([own.consent_basis, *(one.consent_basis for one in more)]),
+    )
 
 
 def require_release(purpose: Purpose) -> None:

@@ -73,6 +73,8 @@ def list_reverse(rows: Sequence[LedgerRow]) -> Iterator[Reverse]:
         people.setdefault((row.set, row.person), []).append(row)
     turn = 0
     for person, own in people.items():
+        if person[1] == "none":  # of nobody in particular: two of them are not one person
+            continue
         others = [row for row in rows if (row.set, row.person) != person]
         others.sort(key=lambda row: row.sha256)
         for label in own:

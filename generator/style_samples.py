@@ -29,7 +29,6 @@ from provenance.data_ledger import DataLedger, LedgerRow, Purpose
 from provenance.data_sets import Split
 from provenance.watermark.learned.errors import TrainingRefused
 
-REGIONS: Final = ("eyes", "lips", "brows", "skin")
 MOST_PICTURES: Final = 200
 """Faces of a part; more would only take longer to find."""
 LEVEL: Final = 127.5

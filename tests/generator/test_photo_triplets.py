@@ -140,4 +140,8 @@ def test_lenders_take_turns_and_are_never_the_person_itself() -> None:
     assert max(lent.values()) <= 4
     assert len(lent) >= 9
     assert not list(list_reverse(rows[:3])), "nobody else is there"
+    nobody = [row.model_copy(update={"person": "none"}) for row in rows[:3]]
+    found = list(list_reverse([*nobody, *rows[3:]]))
+    assert {t.label.person for t in found} == {f"subject:{p}" for p in "bcd"}
+    assert "none" in {t.lender.person for t in found}, "a face may be lent by nobody in particular"
     assert sha256_hex(b"a0") in lent
